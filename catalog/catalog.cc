@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "catalog/catalog.h"
+
+#include <errno.h>
+#include <fmt/format.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <system_error>
+
+#include "catalog/sqlite_catalog.h"
+
+namespace signpost {
+
+namespace {
+
+constexpr std::string_view kSqliteScheme = "sqlite:";
+constexpr std::string_view kFileName = "catalog.db";
+
+// "word:" at the beginning, as a URL has it; empty when there is none.
+std::string_view scheme_of(std::string_view url) {
+    const std::size_t colon = url.find(':');
+    const auto fits = [](char c) {
+        return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '+';
+    };
+    if (colon == std::string_view::npos ||
+        !std::all_of(url.begin(), url.begin() + static_cast<std::ptrdiff_t>(colon), fits))
+        return {};
+    return url.substr(0, colon + 1);
+}
+
+// The file's path as the operator gave it.
+Result<std::string> sqlite_path(std::string_view url) {
+    const auto scheme = scheme_of(url);
+    if (scheme == "postgresql:" || scheme == "postgres:")
+        return fail(Errc::invalid, "this release has no PostgreSQL catalog yet; use sqlite:PATH, "
+                                   "a file on this machine");
+    if (!scheme.empty() && scheme != kSqliteScheme)
+        return fail(Errc::invalid, fmt::format("catalog \"{}\" has an unknown scheme; write "
+                                               "sqlite:PATH", escaped(url)));
+    const auto path = url.substr(scheme.size());
+    if (path.empty() || path.find('\0') != std::string_view::npos)
+        return fail(Errc::invalid, fmt::format("catalog \"{}\" names no file; write sqlite:PATH",
+                                               escaped(url)));
+    return std::string(path);
+}
+
+// An environment variable that holds an absolute path; else empty.
+std::string directory_from(const char* variable) {
+    const char* value = secure_getenv(variable);
+    return value != nullptr && value[0] == '/' ? value : "";
+}
+
+// Only the default's own directory: a mistyped path should not become a directory.
+Result<void> make_default_directory(const std::filesystem::path& file) {
+    std::error_code error;
+    std::filesystem::create_directories(file.parent_path(), error);
+    if (!error)
+        return {};
+    const bool denied = error == std::errc::permission_denied ||
+                        error == std::errc::read_only_file_system;
+    return fail(denied ? Errc::denied : Errc::io,
+                fmt::format("directory {} cannot be made: {}; name another catalog with "
+                            "catalog=sqlite:PATH",
+                            escaped(file.parent_path().string()), error.message()));
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Catalog>> open_catalog(std::string_view url, OpenMode mode) {
+    const auto path = sqlite_path(url);
+    if (!path)
+        return std::unexpected(path.error());
+    std::error_code error;
+    const auto absolute = std::filesystem::absolute(*path, error);
+    if (error)
+        return fail(Errc::io, fmt::format("catalog {} cannot be located: {}", escaped(*path),
+                                          error.message()));
+    if (mode == OpenMode::create && url == default_catalog_url())
+        if (auto made = make_default_directory(absolute); !made)
+            return std::unexpected(std::move(made.error()));
+    return SqliteCatalog::open(absolute.string(), mode);
+}
+
+std::string default_catalog_url() {
+    std::string directory = directory_from("STATE_DIRECTORY");
+    // systemd gives several directories separated by colons; the first is ours.
+    directory = directory.substr(0, directory.find(':'));
+    if (directory.empty() && geteuid() == 0)
+        directory = "/var/lib/signpost";
+    if (directory.empty()) {
+        std::string state = directory_from("XDG_STATE_HOME");
+        if (state.empty())
+            state = directory_from("HOME") + "/.local/state";
+        directory = state + "/signpost";
+    }
+    return fmt::format("{}{}/{}", kSqliteScheme, directory, kFileName);
+}
+
+}  // namespace signpost

@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// Catalog is the network database: which servers there are, which disks, and who holds them.
+//
+// Lifetime: the owner (main, or the plugin) keeps it alive until every user is gone.
+// Threads: every call may come from any thread; none is made with a lock held.
+// Time: every call is bounded. A look-up waits at most kLookupWait for a busy or hung store, a
+// change at most kChangeWait; then Errc::unavailable.
+// Errors: unavailable (ask again later), corrupt, too_new, full, denied (a read-only store), io. A
+// row that breaks the rules of records.h is skipped, never returned, and counted in skipped_rows().
+// Changes are atomic: a call that fails has changed nothing.
+
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "catalog/records.h"
+
+namespace signpost {
+
+inline constexpr std::chrono::milliseconds kLookupWait{500};
+inline constexpr std::chrono::milliseconds kChangeWait{5000};
+
+struct PublishSummary {
+    std::uint64_t added = 0;
+    std::uint64_t changed = 0;  // content or attributes differ: a new generation
+    std::uint64_t removed = 0;
+
+    bool operator==(const PublishSummary&) const = default;
+};
+
+// One atomic change of what a server holds.
+struct Publication {
+    std::vector<Image> images = {};       // added or updated
+    std::vector<DiskName> vanished = {};  // withdrawn
+    bool complete = false;                // images are all that it holds: withdraw any other
+};
+
+struct DigestRecord {
+    DiskName disk;
+    std::string server;
+    std::uint64_t generation;  // the location's generation when the reading began
+    std::string digest;
+};
+
+class Catalog {
+   public:
+    Catalog() = default;
+    Catalog(const Catalog&) = delete;
+    Catalog& operator=(const Catalog&) = delete;
+    virtual ~Catalog() = default;
+
+    // The disk with all its locations; empty when no location has that name.
+    virtual Result<std::optional<DiskRecord>> find(const DiskName& name) = 0;
+
+    // At most LIMIT disks (1 to 10,000) whose names begin with PREFIX and sort after AFTER (both
+    // may be empty), in byte order. Fewer than LIMIT: that was the last page.
+    virtual Result<std::vector<DiskRecord>> list(std::string_view prefix, std::string_view after,
+                                                 std::size_t limit) = 0;
+
+    // As list, for names that contain TEXT (ASCII letters in any case).
+    virtual Result<std::vector<DiskRecord>> search(std::string_view text, std::string_view after,
+                                                   std::size_t limit) = 0;
+
+    // Changes what SERVER (which must be registered: not_found) holds.
+    virtual Result<PublishSummary> publish(std::string_view server, const Publication& change) = 0;
+
+    // Says that the content of SERVER's copy is about to change: a new generation, digest unknown.
+    virtual Result<void> mark_changed(const DiskName& disk, std::string_view server) = 0;
+
+    // Stores a digest if the location still has that generation (else conflict: it changed while it
+    // was read). Locations of the disk with equal digest and size get one common generation, the
+    // newest of theirs.
+    virtual Result<void> record_digest(const DigestRecord& record) = 0;
+
+    // Adds a server, or updates the one of that name: URIs, site, kind, priority, instance. Fails
+    // with conflict when the name belongs to another running process: other instance, other first
+    // URI, and a heartbeat younger than kServerLease. A server with an instance counts as alive
+    // from now on; one without (an operator's change) keeps the instance that is registered.
+    virtual Result<void> put_server(const Server& server) = 0;
+
+    // Removes a server and all its locations; not_found.
+    virtual Result<void> remove_server(std::string_view name) = 0;
+
+    virtual Result<std::vector<Server>> servers() = 0;  // ordered by name
+    virtual Result<std::optional<Server>> find_server(std::string_view name) = 0;
+
+    // Says that the server is alive; conflict when INSTANCE is not the registered one any more.
+    virtual Result<void> heartbeat(std::string_view name, std::string_view instance) = 0;
+
+    // Grows with every change of servers (not heartbeats) and locations.
+    virtual Result<std::uint64_t> change_sequence() = 0;
+
+    // Disks and locations in all, for status.
+    struct Totals {
+        std::uint64_t disks = 0;
+        std::uint64_t locations = 0;
+    };
+    virtual Result<Totals> totals() = 0;
+
+    // Looks at all that is stored, which may take minutes: corrupt when it contradicts itself.
+    virtual Result<void> check_integrity() { return {}; }
+
+    // Rows skipped so far because they break the rules.
+    virtual std::uint64_t skipped_rows() const = 0;
+
+    // The version of the tables, for status; 0: the store has none.
+    virtual int schema_version() const { return 0; }
+
+    // What the operator calls it: the URL without secrets.
+    virtual std::string description() const = 0;
+};
+
+inline constexpr std::chrono::seconds kHeartbeatInterval{5};
+inline constexpr std::chrono::seconds kServerLease{15};
+
+enum class OpenMode {
+    create,     // make the catalog if it is missing (never over something that is there)
+    existing,   // fail with not_found when it is missing
+    read_only,  // as existing, and refuse every change
+};
+
+// URL: `sqlite:PATH` or a bare path. `postgresql://` is refused with a clear line until that store
+// is there. Fails with invalid, not_found, corrupt (and the remedy), too_new, denied, io.
+Result<std::unique_ptr<Catalog>> open_catalog(std::string_view url, OpenMode mode);
+
+// The URL used when none is given: $STATE_DIRECTORY/catalog.db, else /var/lib/signpost/catalog.db
+// for root, else $XDG_STATE_HOME (or ~/.local/state)/signpost/catalog.db.
+std::string default_catalog_url();
+
+}  // namespace signpost

@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// MemoryCatalog keeps the catalog in this process's memory: for tests, with the meaning of the
+// stores that last.
+//
+// Lifetime and threads: as Catalog.
+
+#pragma once
+
+#include <map>
+#include <mutex>
+
+#include "catalog/store_rules.h"
+
+namespace signpost {
+
+class MemoryCatalog : public Catalog {
+   public:
+    explicit MemoryCatalog(StoreClock clock = system_store_clock()) : clock_(std::move(clock)) {}
+
+    Result<std::optional<DiskRecord>> find(const DiskName& name) override;
+    Result<std::vector<DiskRecord>> list(std::string_view prefix, std::string_view after,
+                                         std::size_t limit) override;
+    Result<std::vector<DiskRecord>> search(std::string_view text, std::string_view after,
+                                           std::size_t limit) override;
+    Result<PublishSummary> publish(std::string_view server, const Publication& change) override;
+    Result<void> mark_changed(const DiskName& disk, std::string_view server) override;
+    Result<void> record_digest(const DigestRecord& record) override;
+    Result<void> put_server(const Server& server) override;
+    Result<void> remove_server(std::string_view name) override;
+    Result<std::vector<Server>> servers() override;
+    Result<std::optional<Server>> find_server(std::string_view name) override;
+    Result<void> heartbeat(std::string_view name, std::string_view instance) override;
+    Result<std::uint64_t> change_sequence() override;
+    Result<Totals> totals() override;
+    std::uint64_t skipped_rows() const override { return 0; }
+    std::string description() const override { return "memory"; }
+
+   private:
+    struct StoredServer {
+        Server server;
+        std::int64_t last_complete = 0;
+    };
+    using Holdings = std::map<std::string, Location, std::less<>>;  // by server
+    using Disks = std::map<DiskName, Holdings>;
+
+    DiskRecord record(const DiskName& name, const Holdings& holdings) const;
+    Location* held(const DiskName& disk, std::string_view server);
+    void publish_image(const Image& image, std::string_view server, std::uint64_t generation,
+                       PublishSummary& summary);
+    bool withdraw(const DiskName& disk, std::string_view server);
+    std::vector<DiskName> disks_of(std::string_view server) const;
+    template <class Wanted>
+    std::vector<DiskRecord> page(Disks::const_iterator from, std::size_t limit,
+                                 Wanted wanted) const;
+    Disks::const_iterator first_after(std::string_view after) const;
+
+    const StoreClock clock_;
+    std::mutex mutex_;  // guards what follows; held for one call, never across another
+    std::map<std::string, StoredServer, std::less<>> servers_;
+    Disks disks_;
+    std::uint64_t sequence_ = 0;
+};
+
+}  // namespace signpost

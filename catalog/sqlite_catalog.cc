@@ -1,0 +1,359 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "catalog/sqlite_catalog.h"
+
+#include <fmt/format.h>
+
+#include <utility>
+
+#include "catalog/row_check.h"
+#include "catalog/sqlite_queries.h"
+#include "catalog/sqlite_schema.h"
+
+namespace signpost {
+
+namespace {
+
+constexpr std::size_t kReaders = 4;
+constexpr std::int64_t kCheckAtOpenBytes = 64 << 20;
+// A search reads every name: seconds with ten million.
+constexpr std::chrono::milliseconds kSearchWork{30'000};
+// Above this many images, what changed is found before the write lock is taken.
+constexpr std::size_t kPlanApartImages = 1000;
+
+std::unexpected<Error> read_only_catalog(const std::string& path, std::string_view why) {
+    return fail(Errc::denied, fmt::format("catalog {} is read-only: {}", escaped(path), why));
+}
+
+std::int64_t find_server_id(Connection& connection, std::string_view name) {
+    Statement row = connection.use(sql::kServerId);
+    return row.bind(name).step() ? row.integer(0).value_or(0) : 0;
+}
+
+void bump_sequence(Connection& connection, std::int64_t sequence) {
+    connection.use(sql::kAddToState)
+        .bind(sequence)
+        .bind(std::int64_t{0})
+        .bind(std::int64_t{0})
+        .run();
+}
+
+void put_server_row(Connection& connection, const Server& server) {
+    connection.use(sql::kPutServer)
+        .bind(server.name)
+        .bind(server.site)
+        .bind(static_cast<std::int64_t>(server.kind))
+        .bind(std::int64_t{server.priority})
+        .bind(server.instance)
+        .bind(server.last_heartbeat)
+        .bind(static_cast<std::int64_t>(server.heartbeat_sequence))
+        .run();
+}
+
+void put_uris(Connection& connection, std::int64_t server_id, const std::vector<NbdUri>& uris) {
+    connection.use(sql::kDeleteUris).bind(server_id).run();
+    std::int64_t position = 0;
+    for (const NbdUri& uri : uris) {
+        const std::string text = uri.str();
+        connection.use(sql::kInsertUri).bind(server_id).bind(position++).bind(text).run();
+    }
+}
+
+// TEXT as a LIKE pattern that matches it anywhere.
+std::string like_pattern(std::string_view text) {
+    std::string pattern = "%";
+    for (const char c : text) {
+        if (c == '%' || c == '_' || c == '\\')
+            pattern += '\\';
+        pattern += c;
+    }
+    return pattern + "%";
+}
+
+}  // namespace
+
+SqliteCatalog::SqliteCatalog(std::string path, OpenMode mode, StoreClock clock)
+    : path_(std::move(path)),
+      mode_(mode),
+      clock_(std::move(clock)),
+      readers_({.path = path_,
+                .access = mode == OpenMode::read_only ? Connection::Access::read_only
+                                                      : Connection::Access::read_write,
+                .may_be_immutable = true,
+                .capacity = kReaders,
+                .wait = kLookupWait}),
+      writer_({.path = path_, .capacity = 1, .wait = kChangeWait}) {}
+
+Result<std::unique_ptr<Catalog>> SqliteCatalog::open(const std::string& path, OpenMode mode,
+                                                     StoreClock clock) {
+    auto stamp = stamp_file(path);
+    if (!stamp && stamp.error().code == Errc::not_found && mode == OpenMode::create) {
+        if (auto made = create_catalog_file(path); !made)
+            return std::unexpected(std::move(made.error()));
+        stamp = stamp_file(path);
+    }
+    if (!stamp)
+        return std::unexpected(std::move(stamp.error()));
+    std::unique_ptr<SqliteCatalog> catalog(new SqliteCatalog(path, mode, std::move(clock)));
+    if (auto checked = catalog->check_at_open(stamp->size); !checked)
+        return std::unexpected(std::move(checked.error()));
+    return catalog;
+}
+
+Result<void> SqliteCatalog::check_at_open(std::int64_t size) {
+    auto reader = readers_.lease();
+    if (!reader)
+        return std::unexpected(std::move(reader.error()));
+    const auto version = check_catalog(**reader);
+    if (!version)
+        return std::unexpected(version.error());
+    if (size <= kCheckAtOpenBytes)
+        if (auto checked = check_pages(**reader, false); !checked)
+            return checked;
+    if (*version == static_cast<int>(catalog_migrations().size()))
+        return {};
+    auto lease = writer();
+    return lease ? migrate_catalog(**lease) : std::unexpected(std::move(lease.error()));
+}
+
+Result<ConnectionPool::Lease> SqliteCatalog::writer() {
+    if (mode_ == OpenMode::read_only)
+        return read_only_catalog(path_, "it was opened for reading only");
+    auto lease = writer_.lease();
+    if (lease && (*lease)->is_read_only())
+        return read_only_catalog(path_, "give this user write permission on the file and its "
+                                        "directory");
+    return lease;
+}
+
+template <class Fn>
+auto SqliteCatalog::read(std::chrono::milliseconds work, Fn fn)
+    -> decltype(fn(std::declval<Connection&>())) {
+    auto lease = readers_.lease();
+    if (!lease)
+        return std::unexpected(std::move(lease.error()));
+    Connection& connection = **lease;
+    connection.set_work_deadline(std::chrono::steady_clock::now() + work);
+    auto result = fn(connection);
+    if (auto status = connection.status(); !status)
+        return std::unexpected(std::move(status.error()));
+    return result;
+}
+
+template <class Fn>
+auto SqliteCatalog::change(Fn fn) -> decltype(fn(std::declval<Connection&>())) {
+    auto lease = writer();
+    if (!lease)
+        return std::unexpected(std::move(lease.error()));
+    Connection& connection = **lease;
+    Transaction transaction(connection);
+    if (auto begun = transaction.begin_write(); !begun)
+        return std::unexpected(std::move(begun.error()));
+    auto result = fn(connection);
+    // What FN made of a failed statement (no row, so no such server) would mislead.
+    if (auto status = connection.status(); !status)
+        return std::unexpected(std::move(status.error()));
+    if (result)
+        if (auto done = transaction.commit(); !done)
+            return std::unexpected(std::move(done.error()));
+    return result;
+}
+
+Result<std::optional<DiskRecord>> SqliteCatalog::find(const DiskName& name) {
+    return read(kLookupWait, [&](Connection& connection) -> Result<std::optional<DiskRecord>> {
+        Statement rows = connection.use(sql::kFindDisk);
+        rows.bind(name.str());
+        auto disks = read_disks(rows, name.str(), 1, skipped_);
+        if (disks.empty())
+            return std::nullopt;
+        return std::move(disks.front());
+    });
+}
+
+Result<std::vector<DiskRecord>> SqliteCatalog::list(std::string_view prefix,
+                                                    std::string_view after, std::size_t limit) {
+    using Page = std::vector<DiskRecord>;
+    if (auto checked = check_limit(limit); !checked)
+        return std::unexpected(std::move(checked.error()));
+    if (prefix.size() > DiskName::kMaxBytes)
+        return Page();
+    return read(kChangeWait, [&](Connection& connection) -> Result<Page> {
+        const bool from_prefix = after.empty() || after < prefix;
+        Statement rows = connection.use(from_prefix ? sql::kListFrom : sql::kListAfter);
+        rows.bind(from_prefix ? prefix : after);
+        return read_disks(rows, prefix, limit, skipped_);
+    });
+}
+
+Result<std::vector<DiskRecord>> SqliteCatalog::search(std::string_view text,
+                                                      std::string_view after,
+                                                      std::size_t limit) {
+    using Page = std::vector<DiskRecord>;
+    if (auto checked = check_limit(limit); !checked)
+        return std::unexpected(std::move(checked.error()));
+    if (!may_occur_in_names(text))
+        return Page();
+    return read(kSearchWork, [&](Connection& connection) -> Result<Page> {
+        const std::string pattern = like_pattern(text);
+        Statement rows = connection.use(sql::kSearchAfter);
+        rows.bind(after).bind(pattern);
+        return read_disks(rows, "", limit, skipped_);
+    });
+}
+
+// What differs, found on a connection for reading: the write lock, which holds up every other
+// process, is then taken for the changes alone. Whether the plan still fits is checked under it.
+Result<PublishPlan> SqliteCatalog::plan_apart(std::string_view server, const Publication& change,
+                                              const std::vector<const Image*>& ordered) {
+    auto lease = readers_.lease();
+    if (!lease)
+        return std::unexpected(std::move(lease.error()));
+    Transaction moment(**lease);
+    if (auto begun = moment.begin_read(); !begun)
+        return std::unexpected(std::move(begun.error()));
+    const std::int64_t id = find_server_id(**lease, server);
+    PublishPlan plan = plan_publication(**lease, id, change, ordered);
+    if (auto status = (*lease)->status(); !status)
+        return std::unexpected(std::move(status.error()));
+    return plan;
+}
+
+Result<PublishSummary> SqliteCatalog::publish(std::string_view server,
+                                              const Publication& publication) {
+    const auto ordered = ordered_images(publication);
+    if (!ordered)
+        return std::unexpected(ordered.error());
+    std::optional<PublishPlan> plan;
+    if (ordered->size() > kPlanApartImages) {
+        auto made = plan_apart(server, publication, *ordered);
+        if (!made)
+            return std::unexpected(std::move(made.error()));
+        plan = std::move(*made);
+    }
+    return change([&](Connection& connection) -> Result<PublishSummary> {
+        const PublishTarget target{find_server_id(connection, server), clock_()};
+        if (target.server_id == 0)
+            return no_server(server);
+        if (!plan || plan->change_sequence != read_state(connection).change_sequence)
+            plan = plan_publication(connection, target.server_id, publication, *ordered);
+        touch_unchanged(connection, target, *plan, publication.complete);
+        return plan->changes_nothing() ? PublishSummary() : apply_plan(connection, target, *plan);
+    });
+}
+
+Result<void> SqliteCatalog::mark_changed(const DiskName& disk, std::string_view server) {
+    return change([&](Connection& connection) -> Result<void> {
+        const std::int64_t sequence = read_state(connection).change_sequence + 1;
+        connection.use(sql::kMarkChanged)
+            .bind(sequence)
+            .bind(find_disk_id(connection, disk))
+            .bind(find_server_id(connection, server))
+            .run();
+        if (connection.changed_rows() == 0)
+            return no_location(disk, server);
+        bump_sequence(connection, sequence);
+        return {};
+    });
+}
+
+Result<void> SqliteCatalog::record_digest(const DigestRecord& record) {
+    const auto digest = digest_bytes(record.digest);
+    if (!digest)
+        return bad_digest(record);
+    return change([&](Connection& connection) -> Result<void> {
+        const std::int64_t disk = find_disk_id(connection, record.disk);
+        const std::int64_t server = find_server_id(connection, record.server);
+        const auto held = read_location(connection, disk, server, record.disk);
+        if (!held)
+            return no_location(record.disk, record.server);
+        if (held->generation != record.generation)
+            return changed_meanwhile(record);
+        if (held->digest == record.digest)
+            return {};
+        connection.use(sql::kSetDigest).bind_blob(*digest).bind(disk).bind(server).run();
+        connection.use(sql::kCommonGeneration)
+            .bind(disk)
+            .bind_blob(*digest)
+            .bind(static_cast<std::int64_t>(held->size))
+            .run();
+        bump_sequence(connection, read_state(connection).change_sequence + 1);
+        return {};
+    });
+}
+
+std::optional<Server> SqliteCatalog::load_server(Connection& connection, std::string_view name) {
+    Statement rows = connection.use(sql::kFindServer);
+    rows.bind(name);
+    auto servers = read_servers(rows, skipped_);
+    return servers.empty() ? std::nullopt : std::optional(std::move(servers.front()));
+}
+
+Result<void> SqliteCatalog::put_server(const Server& server) {
+    if (auto checked = check_server(server); !checked)
+        return checked;
+    return change([&](Connection& connection) -> Result<void> {
+        const auto held = load_server(connection, server.name);
+        const auto stored = registration(server, held, clock_());
+        if (!stored)
+            return std::unexpected(stored.error());
+        put_server_row(connection, *stored);
+        if (held && same_registration(*held, *stored))
+            return {};
+        put_uris(connection, find_server_id(connection, server.name), stored->uris);
+        bump_sequence(connection, read_state(connection).change_sequence + 1);
+        return {};
+    });
+}
+
+Result<void> SqliteCatalog::remove_server(std::string_view name) {
+    return change([&](Connection& connection) -> Result<void> {
+        const PublishTarget target{find_server_id(connection, name), clock_()};
+        if (target.server_id == 0)
+            return no_server(name);
+        apply_plan(connection, target, plan_withdrawal(connection, target.server_id));
+        connection.use(sql::kDeleteServer).bind(target.server_id).run();
+        return {};
+    });
+}
+
+Result<std::vector<Server>> SqliteCatalog::servers() {
+    return read(kLookupWait, [&](Connection& connection) -> Result<std::vector<Server>> {
+        Statement rows = connection.use(sql::kServers);
+        return read_servers(rows, skipped_);
+    });
+}
+
+Result<std::optional<Server>> SqliteCatalog::find_server(std::string_view name) {
+    return read(kLookupWait, [&](Connection& connection) -> Result<std::optional<Server>> {
+        return load_server(connection, name);
+    });
+}
+
+Result<void> SqliteCatalog::heartbeat(std::string_view name, std::string_view instance) {
+    return change([&](Connection& connection) -> Result<void> {
+        connection.use(sql::kHeartbeat).bind(clock_()).bind(name).bind(instance).run();
+        if (connection.changed_rows() != 0)
+            return {};
+        return find_server_id(connection, name) == 0 ? no_server(name) : other_instance(name);
+    });
+}
+
+Result<std::uint64_t> SqliteCatalog::change_sequence() {
+    return read(kLookupWait, [](Connection& connection) -> Result<std::uint64_t> {
+        return static_cast<std::uint64_t>(read_state(connection).change_sequence);
+    });
+}
+
+Result<Catalog::Totals> SqliteCatalog::totals() {
+    return read(kLookupWait, [](Connection& connection) -> Result<Totals> {
+        const CatalogState state = read_state(connection);
+        return Totals{static_cast<std::uint64_t>(state.disks),
+                      static_cast<std::uint64_t>(state.locations)};
+    });
+}
+
+Result<void> SqliteCatalog::check_integrity() {
+    auto lease = readers_.lease();
+    return lease ? check_pages(**lease, true) : std::unexpected(std::move(lease.error()));
+}
+
+}  // namespace signpost

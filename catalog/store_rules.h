@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// The rules that every store follows, apart from how it keeps its rows: what a publication may
+// hold, when an image is still the same content, who may register under a name.
+//
+// Pure functions. Threads: any.
+
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <string_view>
+#include <vector>
+
+#include "catalog/catalog.h"
+
+namespace signpost {
+
+// Seconds since 1970: the store's clock. Tests bring their own.
+using StoreClock = std::function<std::int64_t()>;
+StoreClock system_store_clock();
+
+inline constexpr std::size_t kMaxPage = 10000;
+
+Result<void> check_limit(std::size_t limit);
+
+// False when no disk name can contain TEXT.
+bool may_occur_in_names(std::string_view text);
+
+// The images in order of their names; invalid when one breaks a rule or is there twice.
+Result<std::vector<const Image*>> ordered_images(const Publication& change);
+
+// Whether ORDERED has an image of that name.
+bool has_image(const std::vector<const Image*>& ordered, const DiskName& name);
+
+enum class ImageChange { none, attributes, content };
+
+// How IMAGE differs from what its server HELD under that name.
+ImageChange compare(const Image& image, const Location& held);
+
+// The location that IMAGE becomes with a new content.
+Location new_location(const Image& image, std::string_view server, std::uint64_t generation,
+                      std::int64_t now);
+
+// Puts IMAGE's attributes into HELD, the content being the same.
+void take_attributes(Location& held, const Image& image);
+
+// The server to store when SERVER registers over HELD: conflict as Catalog::put_server says. A
+// registration by a process counts as its first heartbeat; one without an instance (an operator's)
+// leaves the running process registered.
+Result<Server> registration(const Server& server, const std::optional<Server>& held,
+                            std::int64_t now);
+
+// Equal apart from heartbeats.
+bool same_registration(const Server& a, const Server& b);
+
+// The messages that every store gives.
+std::unexpected<Error> no_server(std::string_view name);
+std::unexpected<Error> no_location(const DiskName& disk, std::string_view server);
+std::unexpected<Error> other_instance(std::string_view server);
+std::unexpected<Error> bad_digest(const DigestRecord& record);
+std::unexpected<Error> changed_meanwhile(const DigestRecord& record);
+
+}  // namespace signpost

@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "catalog/resolver.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <random>
+
+#include "catalog/memory_catalog.h"
+#include "tests/unit/catalog/sample_records.h"
+
+namespace signpost {
+namespace {
+
+using namespace test;
+
+constexpr std::int64_t kNow = 1'000'000;
+
+Route route(std::string_view name, std::string_view site = "", int location_priority = 100,
+            int server_priority = 100, std::int64_t heartbeat = kNow) {
+    Route made;
+    made.server = server(name);
+    made.server.site = site;
+    made.server.priority = server_priority;
+    made.server.last_heartbeat = heartbeat;
+    made.location.server = name;
+    made.location.priority = location_priority;
+    return made;
+}
+
+std::vector<std::string> order(std::vector<Route> routes, std::string_view own_site = "") {
+    std::mt19937 random(4);
+    std::shuffle(routes.begin(), routes.end(), random);
+    order_routes(routes, own_site, kNow);
+    std::vector<std::string> names;
+    for (const Route& each : routes)
+        names.push_back(each.server.name);
+    return names;
+}
+
+using Names = std::vector<std::string>;
+
+TEST(RouteOrder, OwnSiteComesFirst) {
+    EXPECT_EQ(order({route("a", "far", 1), route("b", "near", 200)}, "near"), (Names{"b", "a"}));
+}
+
+TEST(RouteOrder, UnknownSiteIsNobodysOwn) {
+    EXPECT_EQ(order({route("a", "", 200), route("b", "far", 1)}, ""), (Names{"b", "a"}));
+}
+
+TEST(RouteOrder, LocationPriorityComesBeforeServerPriority) {
+    EXPECT_EQ(order({route("a", "", 100, 1), route("b", "", 99, 200), route("c", "", 100, 2)}),
+              (Names{"b", "a", "c"}));
+}
+
+TEST(RouteOrder, SilentServersComeAfterFreshOnes) {
+    EXPECT_EQ(order({route("a", "", 100, 100, kNow - 16), route("b", "", 100, 100, kNow - 15),
+                     route("c", "", 100, 100, 0)}),
+              (Names{"b", "a", "c"}));
+}
+
+TEST(RouteOrder, PriorityComesBeforeSilence) {
+    EXPECT_EQ(order({route("a", "", 100, 100, kNow), route("b", "", 50, 100, 0)}),
+              (Names{"b", "a"}));
+}
+
+TEST(RouteOrder, ForeignServersAreNeverSilent) {
+    Route foreign = route("z", "", 100, 100, 0);
+    foreign.server.kind = ServerKind::foreign;
+    EXPECT_EQ(order({route("a", "", 100, 100, kNow - 3600), foreign}), (Names{"z", "a"}));
+}
+
+TEST(RouteOrder, FreshestComesFirstThenTheName) {
+    EXPECT_EQ(order({route("a", "", 100, 100, kNow - 3), route("b", "", 100, 100, kNow - 1),
+                     route("c", "", 100, 100, kNow - 3)}),
+              (Names{"b", "a", "c"}));
+}
+
+class ResolverTest : public testing::Test {
+   protected:
+    void hold(const Server& holder, std::string_view name = "web01/vda") {
+        ASSERT_TRUE(catalog_.put_server(holder));
+        ASSERT_TRUE(catalog_.publish(holder.name, images({image(name)})));
+    }
+
+    std::int64_t now_ = kNow;
+    MemoryCatalog catalog_{[this] { return now_; }};
+    Resolver resolver_{catalog_, "alpha"};
+};
+
+Names servers_of(const Referral& referral) {
+    Names names;
+    for (const Route& each : referral.routes)
+        names.push_back(each.server.name);
+    return names;
+}
+
+TEST_F(ResolverTest, GivesOtherServersLocations) {
+    hold(server("beta"));
+    const auto referral = resolver_.resolve(disk("web01/vda"));
+    ASSERT_TRUE(referral);
+    EXPECT_EQ(referral->disk, disk("web01/vda"));
+    EXPECT_EQ(servers_of(*referral), Names{"beta"});
+    EXPECT_EQ(referral->routes.front().location.server, "beta");
+}
+
+TEST_F(ResolverTest, LeavesOwnServerOut) {
+    hold(server("alpha"));
+    hold(server("beta"));
+    EXPECT_EQ(servers_of(resolver_.resolve(disk("web01/vda")).value()), Names{"beta"});
+}
+
+TEST_F(ResolverTest, UnknownDiskIsNotFound) {
+    const auto referral = resolver_.resolve(disk("nowhere"));
+    ASSERT_FALSE(referral);
+    EXPECT_EQ(referral.error().code, Errc::not_found);
+    EXPECT_NE(referral.error().message.find("nowhere"), std::string::npos);
+}
+
+TEST_F(ResolverTest, OnlyOwnCopyIsNotFoundAndSaysSo) {
+    hold(server("alpha"));
+    const auto referral = resolver_.resolve(disk("web01/vda"));
+    ASSERT_FALSE(referral);
+    EXPECT_EQ(referral.error().code, Errc::not_found);
+    EXPECT_NE(referral.error().message.find("alpha (this server)"), std::string::npos);
+}
+
+TEST_F(ResolverTest, PassesServerWithoutUriOver) {
+    hold(server("beta", ""));
+    hold(server("gamma"));
+    EXPECT_EQ(servers_of(resolver_.resolve(disk("web01/vda")).value()), Names{"gamma"});
+    ASSERT_TRUE(catalog_.remove_server("gamma"));
+    const auto referral = resolver_.resolve(disk("web01/vda"));
+    ASSERT_FALSE(referral);
+    EXPECT_NE(referral.error().message.find("beta (the server has no URI"), std::string::npos);
+}
+
+TEST_F(ResolverTest, PutsOwnSiteFirst) {
+    Server own = server("alpha");
+    own.site = "near";
+    ASSERT_TRUE(catalog_.put_server(own));
+    Server near = server("zeta");
+    near.site = "near";
+    hold(server("beta"));
+    hold(near);
+    EXPECT_EQ(servers_of(resolver_.resolve(disk("web01/vda")).value()), (Names{"zeta", "beta"}));
+}
+
+TEST_F(ResolverTest, JudgesSilenceByTheStoresClock) {
+    // Any clock of this machine would call both silent; the store's says that beta died.
+    ASSERT_TRUE(catalog_.put_server(server("alpha", "nbd://127.0.0.1:1", "i")));
+    hold(server("beta", "nbd://127.0.0.1:2", "i"));
+    now_ += 100;
+    ASSERT_TRUE(catalog_.heartbeat("alpha", "i"));
+    hold(foreign_server("vault"));
+    EXPECT_EQ(servers_of(resolver_.resolve(disk("web01/vda")).value()), (Names{"vault", "beta"}));
+}
+
+// A catalog whose rows say what no store of ours would have written.
+class ForgedCatalog : public MemoryCatalog {
+   public:
+    Result<std::optional<DiskRecord>> find(const DiskName& name) override {
+        if (error)
+            return std::unexpected(*error);
+        return DiskRecord{name, locations};
+    }
+
+    std::vector<Location> locations;
+    std::optional<Error> error;
+};
+
+Location forged(std::string_view holder, LocationState state = LocationState::ready) {
+    Location location;
+    location.server = holder;
+    location.state = state;
+    return location;
+}
+
+TEST(Resolver, PassesUnregisteredServerOver) {
+    ForgedCatalog catalog;
+    ASSERT_TRUE(catalog.put_server(server("beta")));
+    catalog.locations = {forged("mallory"), forged("beta")};
+    EXPECT_EQ(servers_of(Resolver(catalog, "alpha").resolve(disk("a")).value()), Names{"beta"});
+    catalog.locations = {forged("mallory")};
+    const auto referral = Resolver(catalog, "alpha").resolve(disk("a"));
+    ASSERT_FALSE(referral);
+    EXPECT_NE(referral.error().message.find("mallory (not a registered server)"),
+              std::string::npos);
+}
+
+TEST(Resolver, UsesReadyLocationsOnly) {
+    ForgedCatalog catalog;
+    for (const auto* name : {"b", "c", "d", "e"})
+        ASSERT_TRUE(catalog.put_server(server(name)));
+    catalog.locations = {forged("b", LocationState::copying), forged("c", LocationState::stale),
+                         forged("d", LocationState::damaged), forged("e")};
+    EXPECT_EQ(servers_of(Resolver(catalog, "alpha").resolve(disk("a")).value()), Names{"e"});
+    catalog.locations.pop_back();
+    const auto referral = Resolver(catalog, "alpha").resolve(disk("a"));
+    ASSERT_FALSE(referral);
+    EXPECT_NE(referral.error().message.find("b (copying), c (stale), d (damaged)"),
+              std::string::npos);
+}
+
+TEST(Resolver, HandsTheCatalogsErrorOn) {
+    ForgedCatalog catalog;
+    catalog.error = Error{Errc::unavailable, "the catalog sleeps"};
+    const auto referral = Resolver(catalog, "alpha").resolve(disk("a"));
+    ASSERT_FALSE(referral);
+    EXPECT_EQ(referral.error().code, Errc::unavailable);
+}
+
+}  // namespace
+}  // namespace signpost

@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "catalog/sqlite_schema.h"
+
+#include <gtest/gtest.h>
+
+#include <array>
+
+#include "catalog/sqlite_catalog.h"
+#include "catalog/sqlite_queries.h"
+#include "tests/unit/catalog/raw_sql.h"
+#include "tests/unit/catalog/sample_records.h"
+#include "tests/unit/catalog/temp_directory.h"
+
+namespace signpost {
+namespace {
+
+using namespace test;
+
+class SqliteSchema : public testing::Test {
+   protected:
+    void SetUp() override { ASSERT_TRUE(create_catalog_file(path_)); }
+
+    std::unique_ptr<Connection> connect() {
+        return Connection::open(path_, Connection::Access::read_write).value();
+    }
+
+    TempDirectory directory_;
+    std::string path_ = directory_.file("catalog.db");
+};
+
+TEST_F(SqliteSchema, NewFileIsACatalogWithALog) {
+    RawDatabase raw(path_);
+    EXPECT_EQ(raw.ask("PRAGMA application_id"), "1397769044\n");
+    EXPECT_EQ(raw.ask("PRAGMA user_version"), "1\n");
+    EXPECT_EQ(raw.ask("PRAGMA journal_mode"), "wal\n");
+    EXPECT_EQ(raw.ask("PRAGMA integrity_check"), "ok\n");
+    EXPECT_EQ(check_catalog(*connect()).value(), 1);
+}
+
+TEST_F(SqliteSchema, EveryTableIsStrict) {
+    RawDatabase raw(path_);
+    EXPECT_EQ(raw.ask("SELECT count(*) FROM pragma_table_list"
+                      " WHERE schema = 'main' AND type = 'table' AND name NOT LIKE 'sqlite%'"
+                      " AND strict = 0"),
+              "0\n");
+}
+
+TEST_F(SqliteSchema, CreationLeavesWhatIsThere) {
+    RawDatabase(path_).run("CREATE TABLE mine (x)");
+    ASSERT_TRUE(create_catalog_file(path_));
+    EXPECT_EQ(RawDatabase(path_).ask("SELECT count(*) FROM mine"), "0\n");
+    EXPECT_EQ(std::distance(std::filesystem::directory_iterator(directory_.path()), {}), 1);
+}
+
+TEST_F(SqliteSchema, MigrationsRunOnceAndInOrder) {
+    const std::array<std::string_view, 3> migrations{
+        catalog_migrations()[0], "CREATE TABLE second (x INTEGER) STRICT;",
+        "INSERT INTO second VALUES (3); ALTER TABLE server ADD COLUMN note TEXT;"};
+    ASSERT_TRUE(migrate_catalog(*connect(), migrations));
+    ASSERT_TRUE(migrate_catalog(*connect(), migrations));
+    RawDatabase raw(path_);
+    EXPECT_EQ(raw.ask("SELECT x FROM second"), "3\n");
+    EXPECT_EQ(raw.ask("PRAGMA user_version"), "3\n");
+}
+
+TEST_F(SqliteSchema, FailedMigrationLeavesTheVersionBefore) {
+    const std::array<std::string_view, 3> migrations{
+        catalog_migrations()[0], "CREATE TABLE second (x INTEGER) STRICT;",
+        "CREATE TABLE third (x INTEGER) STRICT; INSERT INTO nowhere VALUES (1);"};
+    EXPECT_FALSE(migrate_catalog(*connect(), migrations));
+    RawDatabase raw(path_);
+    EXPECT_EQ(raw.ask("PRAGMA user_version"), "2\n");
+    EXPECT_EQ(raw.ask("SELECT count(*) FROM sqlite_schema WHERE name = 'third'"), "0\n");
+}
+
+TEST_F(SqliteSchema, NewerSchemaIsRefusedAndKept) {
+    RawDatabase(path_).run("PRAGMA user_version = 2");
+    for (const auto mode : {OpenMode::create, OpenMode::existing, OpenMode::read_only}) {
+        const auto opened = SqliteCatalog::open(path_, mode);
+        ASSERT_FALSE(opened);
+        EXPECT_EQ(opened.error().code, Errc::too_new);
+        EXPECT_NE(opened.error().message.find("upgrade"), std::string::npos);
+    }
+    EXPECT_EQ(RawDatabase(path_).ask("PRAGMA user_version"), "2\n");
+}
+
+TEST_F(SqliteSchema, MissingTableIsCorrupt) {
+    RawDatabase(path_).run("DROP TABLE location");
+    const auto opened = SqliteCatalog::open(path_, OpenMode::create);
+    ASSERT_FALSE(opened);
+    EXPECT_EQ(opened.error().code, Errc::corrupt);
+    EXPECT_NE(opened.error().message.find("location"), std::string::npos);
+}
+
+TEST_F(SqliteSchema, ViewInPlaceOfATableIsCorrupt) {
+    RawDatabase(path_).run("ALTER TABLE location RENAME TO l; CREATE VIEW location AS"
+                           " SELECT * FROM l");
+    EXPECT_EQ(SqliteCatalog::open(path_, OpenMode::create).error().code, Errc::corrupt);
+}
+
+TEST_F(SqliteSchema, LookUpsSeekAndNeverSort) {
+    RawDatabase raw(path_);
+    const auto plan = [&](std::string_view query) {
+        return raw.ask("EXPLAIN QUERY PLAN " + std::string(query));
+    };
+    for (const auto query : {sql::kFindDisk, sql::kListFrom, sql::kListAfter, sql::kSearchAfter}) {
+        EXPECT_EQ(plan(query).find("SCAN"), std::string::npos) << plan(query);
+        EXPECT_NE(plan(query).find("SEARCH d USING COVERING INDEX"), std::string::npos)
+            << plan(query);
+    }
+    for (const auto query : {sql::kListFrom, sql::kListAfter, sql::kSearchAfter})
+        EXPECT_EQ(plan(query).find("TEMP B-TREE"), std::string::npos) << plan(query);
+    EXPECT_NE(plan(sql::kDisksOfServer).find("location_server"), std::string::npos);
+    EXPECT_EQ(plan(sql::kDeleteServer).find("SCAN"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace signpost
