@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: BSD-3-Clause
+
+#include "nbd-server/disk/catalog_feed.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace signpost {
+
+namespace {
+
+constexpr std::chrono::milliseconds kFirstDelay{500};
+constexpr std::chrono::seconds kLongestDelay{10};
+
+}  // namespace
+
+void CatalogFeed::publish(HeldImages& held) {
+    if (next_publish(held) > Clock::now()) {
+        return;
+    }
+    const Publication news = held.news();
+    const auto told = catalog_.publish(server_.name, news);
+    if (told) {
+        held.news_told();
+        works();
+        log_.debug(fmt::format("server '{}': published {} images and withdrew {}{}", server_.name,
+                               news.images.size(), news.vanished.size(),
+                               news.complete ? ", all that there are" : ""));
+    } else if (told.error().code == Errc::not_found) {
+        register_again(held);
+    } else {
+        failed(told.error());
+    }
+}
+
+void CatalogFeed::beat(HeldImages& held) {
+    if (next_beat() > Clock::now()) {
+        return;
+    }
+    beat_at_ = Clock::now() + interval_;
+    const auto alive = catalog_.heartbeat(server_.name, server_.instance);
+    if (alive) {
+        if (!held.has_news()) {
+            works();
+        }
+    } else if (alive.error().code == Errc::conflict) {
+        lose_name(alive.error());
+    } else if (alive.error().code == Errc::not_found) {
+        register_again(held);
+    } else {
+        failed(alive.error());
+    }
+}
+
+CatalogFeed::Clock::time_point CatalogFeed::next_publish(const HeldImages& held) const {
+    return name_lost_ || !held.has_news() ? Clock::time_point::max() : retry_at_;
+}
+
+CatalogFeed::Clock::time_point CatalogFeed::next_beat() const {
+    return name_lost_ ? Clock::time_point::max() : beat_at_;
+}
+
+void CatalogFeed::register_again(HeldImages& held) {
+    held.tell_everything();
+    const auto put = catalog_.put_server(server_);
+    if (put) {
+        retry_at_ = Clock::now();
+        log_.info(
+            fmt::format("server '{}' was not in the catalog any more; it is registered again, "
+                        "with all its images",
+                        server_.name));
+    } else if (put.error().code == Errc::conflict) {
+        lose_name(put.error());
+    } else {
+        failed(put.error());
+    }
+}
+
+void CatalogFeed::failed(const Error& error) {
+    delay_ = std::clamp<Clock::duration>(2 * delay_, kFirstDelay, kLongestDelay);
+    retry_at_ = Clock::now() + delay_;
+    if (!in_trouble_) {
+        in_trouble_ = true;
+        log_.error(
+            fmt::format("the images of server '{}' cannot be published: {}; serving goes on, "
+                        "and it is tried again",
+                        server_.name, error.message));
+    }
+}
+
+void CatalogFeed::works() {
+    delay_ = {};
+    retry_at_ = {};
+    if (in_trouble_) {
+        in_trouble_ = false;
+        log_.info(fmt::format("the catalog works again; the images of server '{}' are published",
+                              server_.name));
+    }
+}
+
+void CatalogFeed::lose_name(const Error& error) {
+    name_lost_ = true;
+    log_.error(
+        fmt::format("server name {} is now used by another process ({}): this one publishes "
+                    "nothing any more; give it another name with server=, and start it again",
+                    server_.name, error.message));
+}
+
+}  // namespace signpost

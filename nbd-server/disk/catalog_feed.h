@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// CatalogFeed tells the catalog what HeldImages has for it, and that this server is alive. A
+// catalog that does not answer is tried again with back-off: one line says so, one when it works
+// again. A catalog that has lost this server (it was made anew) is told everything again. A server
+// whose name now belongs to another process says so once, and then stays silent.
+//
+// Lifetime: catalog and log outlive it. Threads: one at a time.
+
+#pragma once
+
+#include <chrono>
+
+#include "catalog/catalog.h"
+#include "nbd-server/disk/held_images.h"
+#include "nbd-server/disk/log.h"
+
+namespace signpost {
+
+class CatalogFeed {
+   public:
+    using Clock = std::chrono::steady_clock;
+
+    CatalogFeed(Catalog& catalog, Server server, std::chrono::milliseconds heartbeat, Log& log)
+        : catalog_(catalog), server_(std::move(server)), interval_(heartbeat), log_(log) {}
+    CatalogFeed(const CatalogFeed&) = delete;
+    CatalogFeed& operator=(const CatalogFeed&) = delete;
+
+    // Each does what is due by now, and waits for the catalog no longer than one call may take.
+    void publish(HeldImages& held);
+    void beat(HeldImages& held);
+
+    // When the next of them has something to do.
+    Clock::time_point next_publish(const HeldImages& held) const;
+    Clock::time_point next_beat() const;
+
+   private:
+    void register_again(HeldImages& held);
+    void failed(const Error& error);
+    void works();
+    void lose_name(const Error& error);
+
+    Catalog& catalog_;
+    const Server server_;
+    const std::chrono::milliseconds interval_;
+    Log& log_;
+
+    Clock::time_point beat_at_{};
+    Clock::time_point retry_at_{};
+    Clock::duration delay_{};
+    bool in_trouble_ = false;
+    bool name_lost_ = false;
+};
+
+}  // namespace signpost

@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: BSD-3-Clause
+
+#include "nbd-server/disk/described_disk.h"
+
+#include <utility>
+
+namespace signpost {
+
+namespace {
+
+class DescribedDisk final : public Disk {
+   public:
+    DescribedDisk(std::shared_ptr<Disk> disk, std::string description, bool read_only)
+        : disk_(std::move(disk)), traits_(disk_->traits()) {
+        traits_.description = std::move(description);
+        traits_.read_only = traits_.read_only || read_only;
+    }
+
+    const DiskTraits& traits() const override { return traits_; }
+
+   private:
+    void start(Request& request) override { disk_->submit(request); }
+
+    const std::shared_ptr<Disk> disk_;
+    DiskTraits traits_;
+};
+
+}  // namespace
+
+std::shared_ptr<Disk> make_described_disk(std::shared_ptr<Disk> disk, std::string description,
+                                          bool read_only) {
+    return std::make_shared<DescribedDisk>(std::move(disk), std::move(description), read_only);
+}
+
+}  // namespace signpost

@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: BSD-3-Clause
+
+#include "nbd-server/disk/digest_tree.h"
+
+#include <fmt/format.h>
+#include <gnutls/crypto.h>
+#include <gnutls/gnutls.h>
+
+#include <algorithm>
+#include <cstring>
+#include <vector>
+
+namespace signpost {
+
+namespace {
+
+std::unexpected<Error> hash_failed(int code) {
+    return fail(Errc::io, fmt::format("SHA-256 does not work here: {}; check the GnuTLS setup",
+                                      ::gnutls_strerror(code)));
+}
+
+Result<DigestTree::ChunkDigest> sha256(std::span<const std::byte> bytes) {
+    DigestTree::ChunkDigest digest{};
+    const int code =
+        ::gnutls_hash_fast(GNUTLS_DIG_SHA256, bytes.data(), bytes.size(), digest.data());
+    if (code < 0) {
+        return hash_failed(code);
+    }
+    return digest;
+}
+
+// CHUNK is not empty. Each byte equals the one before it, and the first is zero.
+bool is_zero(std::span<const std::byte> chunk) {
+    return chunk.front() == std::byte{0} &&
+           std::memcmp(chunk.data(), chunk.data() + 1, chunk.size() - 1) == 0;
+}
+
+std::array<std::byte, 8> big_endian(std::uint64_t value) {
+    std::array<std::byte, 8> bytes{};
+    for (auto byte = bytes.rbegin(); byte != bytes.rend(); ++byte) {
+        *byte = static_cast<std::byte>(value & 0xff);
+        value >>= 8;
+    }
+    return bytes;
+}
+
+}  // namespace
+
+void DigestTree::HashEnd::operator()(void* hash) const {
+    ::gnutls_hash_deinit(static_cast<gnutls_hash_hd_t>(hash), nullptr);
+}
+
+Result<DigestTree> DigestTree::start(std::uint64_t size) {
+    gnutls_hash_hd_t hash = nullptr;
+    const int code = ::gnutls_hash_init(&hash, GNUTLS_DIG_SHA256);
+    if (code < 0) {
+        return hash_failed(code);
+    }
+    return DigestTree(size, Hash(hash));
+}
+
+std::uint64_t DigestTree::next_chunk_bytes() const {
+    return std::min(kChunkBytes, size_ - added_);
+}
+
+Result<void> DigestTree::add(std::span<const std::byte> chunk) {
+    if (chunk.empty() || chunk.size() != next_chunk_bytes()) {
+        return fail(Errc::invalid, fmt::format("a chunk of {} bytes where {} were due",
+                                               chunk.size(), next_chunk_bytes()));
+    }
+    // Looking is many times faster than hashing, and sparse disks are mostly zero.
+    if (chunk.size() == kChunkBytes && is_zero(chunk)) {
+        return add_zero_chunk();
+    }
+    const auto digest = sha256(chunk);
+    if (!digest) {
+        return std::unexpected(digest.error());
+    }
+    return add_digest(*digest, chunk.size());
+}
+
+Result<void> DigestTree::add_zero_chunk() {
+    const std::uint64_t bytes = next_chunk_bytes();
+    if (bytes == kChunkBytes && zero_chunk_known_) {
+        return add_digest(zero_chunk_, bytes);
+    }
+    const std::vector<std::byte> zeroes(bytes);
+    if (bytes == kChunkBytes) {
+        const auto digest = sha256(zeroes);
+        if (!digest) {
+            return std::unexpected(digest.error());
+        }
+        zero_chunk_ = *digest;
+        zero_chunk_known_ = true;
+        return add_digest(zero_chunk_, bytes);
+    }
+    return add(zeroes);
+}
+
+Result<void> DigestTree::add_digest(const ChunkDigest& digest, std::uint64_t bytes) {
+    const int code =
+        ::gnutls_hash(static_cast<gnutls_hash_hd_t>(root_.get()), digest.data(), digest.size());
+    if (code < 0) {
+        return hash_failed(code);
+    }
+    added_ += bytes;
+    return {};
+}
+
+Result<std::string> DigestTree::finish() {
+    if (added_ != size_) {
+        return fail(Errc::invalid,
+                    fmt::format("only {} of {} bytes were added to the digest", added_, size_));
+    }
+    const auto size = big_endian(size_);
+    const auto hash = static_cast<gnutls_hash_hd_t>(root_.get());
+    const int code = ::gnutls_hash(hash, size.data(), size.size());
+    if (code < 0) {
+        return hash_failed(code);
+    }
+    ChunkDigest root{};
+    ::gnutls_hash_output(hash, root.data());
+    std::string text = "sha256-4m:";
+    for (const std::byte byte : root) {
+        text += fmt::format("{:02x}", std::to_integer<unsigned>(byte));
+    }
+    return text;
+}
+
+}  // namespace signpost

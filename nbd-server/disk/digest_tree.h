@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// DigestTree computes the digest of a disk's content, which says whether two copies are the same.
+//
+// The disk is cut into chunks of 4 MiB, the last one perhaps shorter. Each chunk has its SHA-256;
+// the digest is the SHA-256 over those, in order, followed by the size in 8 bytes, big-endian. Its
+// text form is "sha256-4m:" and 64 hexadecimal digits. A tree rather than one hash over all bytes,
+// because a chunk known to be zero then costs nothing, and two copies that differ can be compared
+// by chunk.
+//
+// Pure: bytes in, text out; memory does not grow with the disk. Threads: one at a time.
+
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+
+#include "catalog/error.h"
+
+namespace signpost {
+
+class DigestTree {
+ public:
+    static constexpr std::uint64_t kChunkBytes = 4 * 1024 * 1024;
+    using ChunkDigest = std::array<std::byte, 32>;
+
+    // For a disk of SIZE bytes. io when GnuTLS refuses to hash.
+    static Result<DigestTree> start(std::uint64_t size);
+
+    // The bytes that the next chunk has: kChunkBytes, or less for the last; 0 when all were added.
+    std::uint64_t next_chunk_bytes() const;
+
+    // Adds the next chunk: its bytes, or the news that they are all zero. Fails with invalid when
+    // the length is not next_chunk_bytes().
+    Result<void> add(std::span<const std::byte> chunk);
+    Result<void> add_zero_chunk();
+
+    // The digest's text. invalid unless every chunk was added. Call it once, last.
+    Result<std::string> finish();
+
+ private:
+    struct HashEnd {
+        void operator()(void* hash) const;
+    };
+    using Hash = std::unique_ptr<void, HashEnd>;
+
+    DigestTree(std::uint64_t size, Hash root) : size_(size), root_(std::move(root)) {}
+
+    Result<void> add_digest(const ChunkDigest& digest, std::uint64_t bytes);
+
+    std::uint64_t size_;
+    std::uint64_t added_ = 0;
+    Hash root_;
+    ChunkDigest zero_chunk_{};  // of a whole one
+    bool zero_chunk_known_ = false;
+};
+
+}  // namespace signpost

@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// Disk is one guest-visible disk, open: a local image, or a relay of a peer's export. A request
+// goes in with submit() and comes back through its own `done`, exactly once, perhaps before
+// submit() returns, perhaps on another thread.
+//
+// Lifetime: the disk outlives its requests; destroying it waits for none, so callers drain first. A
+// Request is the caller's: it, its buffer and its extents stay put until `done`.
+// Threads: submit() from any thread, many requests at once. `done` must not block.
+// Errors: an errno value: EIO, ENOSPC, EPERM (read-only), EINVAL (out of range), ENOTSUP (fast zero
+// that would be slow), ESHUTDOWN. The cause has been logged once where it was found.
+
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "nbd-server/wire/reply_reader.h"
+
+namespace signpost {
+
+enum class Op : std::uint8_t { read, write, flush, trim, write_zeroes, cache, extents };
+
+inline constexpr std::uint8_t kRequestFua = 1;        // durable before `done`
+inline constexpr std::uint8_t kRequestNoHole = 2;     // write_zeroes: keep the space allocated
+inline constexpr std::uint8_t kRequestFastZero = 4;   // write_zeroes: ENOTSUP rather than slow
+inline constexpr std::uint8_t kRequestOneExtent = 8;  // extents: one is enough
+
+using wire::Extent;
+
+struct Request {
+    Op op = Op::read;
+    std::uint8_t flags = 0;
+    std::uint64_t offset = 0;
+    std::uint64_t length = 0;                // read, write: at most kMaxPayload
+    std::byte* buffer = nullptr;             // read: filled; write: taken from
+    std::vector<Extent>* extents = nullptr;  // extents: filled from offset on, at least one
+    void (*done)(Request& request, int error) = nullptr;
+    void* context = nullptr;  // the caller's own
+};
+
+inline constexpr std::uint64_t kMaxPayload = 64 * 1024 * 1024;
+
+// What the disk can do; fixed while it is open.
+struct DiskTraits {
+    std::uint64_t size = 0;
+    bool read_only = true;
+    bool multi_conn = true;  // a flush on one connection covers the writes of all
+    bool fast_zero = false;
+    bool rotational = false;
+    std::uint32_t minimum_block = 1;  // for writes, trims and zeroes; reads may be unaligned
+    std::uint32_t preferred_block = 4096;
+    std::string description;  // one line for people: "40 GiB raw on beta, relayed"
+};
+
+class Disk {
+   public:
+    Disk() = default;
+    Disk(const Disk&) = delete;
+    Disk& operator=(const Disk&) = delete;
+    virtual ~Disk() = default;
+
+    virtual const DiskTraits& traits() const = 0;
+
+    // Checks range, size and read-only (EINVAL, ENOSPC, EPERM through `done`), completes requests
+    // of length 0, then hands over.
+    void submit(Request& request);
+
+   private:
+    virtual void start(Request& request) = 0;
+};
+
+// Submits and waits. Returns 0 or an errno value.
+int submit_and_wait(Disk& disk, Request& request);
+
+}  // namespace signpost

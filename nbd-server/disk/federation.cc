@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// How an export name becomes a disk. First this server's own image; then, unless the name says
+// `local:`, the catalog's referral as a relay. An own image that is there but cannot be served (two
+// files of one name, still being written, a refused header) does not silently become another
+// server's: the operator reads why, and the client is served if it can be.
+
+#include "nbd-server/disk/federation.h"
+
+#include <fmt/format.h>
+
+#include <utility>
+
+#include "nbd-server/disk/described_disk.h"
+#include "nbd-server/disk/disk_description.h"
+#include "nbd-server/disk/export_list.h"
+#include "nbd-server/disk/federation_parts.h"
+#include "nbd-server/disk/image_fingerprint.h"
+#include "nbd-server/disk/own_images.h"
+#include "nbd-server/disk/relay_planning.h"
+#include "nbd-server/disk/shared_disks.h"
+
+namespace signpost {
+
+namespace {
+
+// Sessions with equal keys share a disk. Nothing in a key can hold a line feed.
+std::string key_of(const OpenImage& image) {
+    return fmt::format("own\n{}\n{}\n{}\n{}", image.name.str(), image.fingerprint, image.size,
+                       image.writable);
+}
+
+std::string key_of(const RelayPlan& plan) {
+    std::string key = fmt::format("relay\n{}\n{}", plan.disk.str(), plan.traits.read_only);
+    for (const Upstream& upstream : plan.upstreams) {
+        const Location& location = upstream.location;
+        key += fmt::format("\n{}\n{}\n{}\n{}", location.server, location.size, location.generation,
+                           location.digest);
+        for (const NbdUri& uri : upstream.uris) {
+            key += '\n' + uri.str();
+        }
+    }
+    return key;
+}
+
+class LiveFederation final : public Federation {
+   public:
+    LiveFederation(FederationParts parts, Log& log)
+        : log_(log),
+          parts_(std::move(parts)),
+          planner_(*parts_.catalog, parts_.server, parts_.site),
+          own_images_(*parts_.repositories, parts_.publisher.get()) {}
+
+    Result<std::shared_ptr<Disk>> open(const std::string& export_name, bool writable) override {
+        const auto name = ExportName::parse(export_name);
+        if (!name) {
+            return std::unexpected(name.error());
+        }
+        const bool wish = writable && parts_.writable;
+        auto own = open_own(*name, wish);
+        if (own || name->local_only) {
+            return own;
+        }
+        auto relayed = open_relayed(name->disk, wish);
+        if (own.error().code == Errc::not_found) {
+            return relayed;
+        }
+        if (!relayed) {
+            return own;
+        }
+        log_.error(fmt::format("{}; disk '{}' is relayed instead", own.error().message,
+                               escaped(name->disk.str())));
+        return relayed;
+    }
+
+    Result<Listing> exports(std::size_t limit) override {
+        const auto own = own_images_.get();
+        auto listing = list_exports({*parts_.catalog, parts_.server, parts_.site, *own}, limit);
+        if (listing || own->empty()) {
+            return listing;
+        }
+        log_.error(fmt::format("the export list has own images only: {}", listing.error().message));
+        return list_own_exports(*own, limit);
+    }
+
+   private:
+    Result<std::shared_ptr<Disk>> open_own(const ExportName& name, bool writable) {
+        auto image = parts_.repositories->open_image(name.disk);
+        if (!image) {
+            return std::unexpected(image.error());
+        }
+        std::string description = describe_own_disk(image->size, image->format());
+        if (name.local_only) {
+            description = describe_with_fingerprint(description, image->fingerprint);
+        }
+        auto disk = share(std::move(*image));
+        if (!disk) {
+            return disk;
+        }
+        return make_described_disk(std::move(*disk), std::move(description), !writable);
+    }
+
+    Result<std::shared_ptr<Disk>> share(OpenImage image) {
+        const std::string key = key_of(image);
+        if (auto open = disks_.find(key)) {
+            return open;
+        }
+        auto before_first_write = [this, disk = image.name] {
+            return tell_before_write(*parts_.catalog, disk, parts_.server);
+        };
+        auto disk = parts_.serve_image(std::move(image), std::move(before_first_write));
+        if (!disk) {
+            return disk;
+        }
+        return disks_.add(key, std::move(*disk));
+    }
+
+    Result<std::shared_ptr<Disk>> open_relayed(const DiskName& disk, bool writable) {
+        auto plan = planner_.plan(disk, writable);
+        if (!plan) {
+            return std::unexpected(plan.error());
+        }
+        const std::string key = key_of(*plan);
+        if (auto open = disks_.find(key)) {
+            return open;
+        }
+        return disks_.add(key, parts_.relay(std::move(*plan)));
+    }
+
+    Log& log_;
+    FederationParts parts_;
+    const RelayPlanner planner_;
+    OwnImages own_images_;
+    SharedDisks disks_;
+};
+
+}  // namespace
+
+std::unique_ptr<Federation> make_federation(FederationParts parts, Log& log) {
+    return std::make_unique<LiveFederation>(std::move(parts), log);
+}
+
+}  // namespace signpost

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// Federation answers a client's export name with an open Disk: this server's own image first, else
+// the catalog's referral, relayed. Disks are shared by the sessions that open the same content. It
+// is what the nbdkit plugin and signpostd have in common.
+//
+// Lifetime: built by main or the plugin after any fork; outlives the disks. Threads: any.
+
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "catalog/catalog.h"
+#include "nbd-server/disk/disk.h"
+#include "nbd-server/disk/log.h"
+#include "nbd-server/disk/relay_engine.h"
+#include "nbd-server/disk/repository.h"
+
+namespace signpost {
+
+struct FederationSettings {
+    std::vector<std::string> repositories;  // directories
+    RepositoryOptions repository_options;   // writable: images and relays alike
+    std::string catalog_url;                // empty: default_catalog_url()
+    std::string server;                     // empty: the host name
+    std::string uri;                        // empty: serve, but publish no location
+    std::string site;
+    int priority = kDefaultPriority;
+    std::string instance;       // filled by check_federation; empty: made at start
+    std::string known_trouble;  // of the catalog, filled by check_federation: told once
+    RelaySettings relay;
+};
+
+// One line of an export list.
+struct ExportEntry {
+    std::string name;
+    std::string description;  // "40 GiB raw on beta, relayed"
+};
+
+class Federation {
+   public:
+    Federation() = default;
+    Federation(const Federation&) = delete;
+    Federation& operator=(const Federation&) = delete;
+    virtual ~Federation() = default;
+
+    // invalid: not a disk name; not_found; unavailable: the catalog is down and the disk is not
+    // ours; or as RepositorySet::open_image. WRITABLE asks for a writable disk; what is granted is
+    // in the disk's traits.
+    virtual Result<std::shared_ptr<Disk>> open(const std::string& export_name, bool writable) = 0;
+
+    // All disks of the federation, at most LIMIT, own images included, in byte order; `complete`
+    // says whether that was all. No peer is asked.
+    struct Listing {
+        std::vector<ExportEntry> entries;
+        bool complete = true;
+    };
+    virtual Result<Listing> exports(std::size_t limit) = 0;
+};
+
+// Errors that the operator should see before serving starts: bad directory, corrupt or newer
+// catalog, a server name in use. Registers the server, and holds no thread or database handle when
+// it returns: call it before a fork, start_federation after.
+Result<FederationSettings> check_federation(FederationSettings settings, Log& log);
+
+Result<std::unique_ptr<Federation>> start_federation(FederationSettings settings, Log& log);
+
+}  // namespace signpost

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// What a Federation is put together from. start_federation() does it for the programs; tests put in
+// parts of their own.
+//
+// Lifetime: the members end in the reverse of their order, so each may use those above it.
+
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "nbd-server/disk/federation.h"
+#include "nbd-server/disk/format_helper.h"
+#include "nbd-server/disk/local_disk.h"
+#include "nbd-server/disk/publisher.h"
+#include "nbd-server/disk/relayed_disk.h"
+
+namespace signpost {
+
+struct FederationParts {
+    std::string server;
+    std::string site;
+    bool writable = false;
+
+    std::unique_ptr<Catalog> catalog;
+    std::unique_ptr<RepositorySet> repositories;
+    std::unique_ptr<RelayEngine> engine;
+    std::unique_ptr<FormatHelpers> helpers;
+    std::unique_ptr<Publisher> publisher;  // null: nothing is published
+
+    // The two ways in which a disk comes to be: from an image of ours, and from a plan.
+    using BeforeFirstWrite = std::function<Result<void>()>;
+    std::function<Result<std::shared_ptr<Disk>>(OpenImage, BeforeFirstWrite)> serve_image;
+    std::function<std::shared_ptr<Disk>(RelayPlan)> relay;
+};
+
+std::unique_ptr<Federation> make_federation(FederationParts parts, Log& log);
+
+}  // namespace signpost

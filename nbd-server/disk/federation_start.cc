@@ -1,0 +1,247 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// Starting in two steps, because nbdkit forks between them: what the operator has to hear is
+// checked before, and everything is opened anew after, so that no thread, lock or database handle
+// crosses the fork.
+
+#include <fmt/format.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+#include "nbd-server/disk/federation.h"
+#include "nbd-server/disk/federation_parts.h"
+#include "nbd-server/disk/lazy_catalog.h"
+
+namespace signpost {
+
+namespace {
+
+Result<std::string> host_name() {
+    std::array<char, 256> name{};
+    if (gethostname(name.data(), name.size() - 1) != 0 || name.front() == '\0') {
+        return fail(Errc::invalid,
+                    "this machine has no host name; give the server one: server=NAME");
+    }
+    return std::string(name.data());
+}
+
+Result<std::string> checked_server_name(const std::string& given) {
+    auto name = given.empty() ? host_name() : Result<std::string>(given);
+    if (!name) {
+        return name;
+    }
+    if (auto checked = check_server_name(*name); !checked) {
+        return fail(checked.error().code,
+                    given.empty() ? fmt::format("{} (the host name); give another: server=NAME",
+                                                checked.error().message)
+                                  : checked.error().message);
+    }
+    return name;
+}
+
+// Peers dial it, so it must say where.
+Result<void> check_own_uri(const std::string& text) {
+    const auto uri = NbdUri::parse(text);
+    if (!uri) {
+        return std::unexpected(uri.error());
+    }
+    if (!uri->export_name.empty()) {
+        return fail(Errc::invalid,
+                    fmt::format("uri {} names an export; give the server's alone: {}",
+                                escaped(text), uri->with_export("").str()));
+    }
+    if (uri->host == "0.0.0.0" || uri->host == "::") {
+        return fail(Errc::invalid, fmt::format("uri {} is not an address that peers can dial; give "
+                                               "the host's name or address",
+                                               escaped(text)));
+    }
+    return {};
+}
+
+Result<RepositorySet> open_repositories(const FederationSettings& settings) {
+    std::vector<Repository> repositories;
+    std::vector<struct stat> seen;
+    for (const std::string& directory : settings.repositories) {
+        auto repository = Repository::open(directory, settings.repository_options);
+        if (!repository) {
+            return std::unexpected(repository.error());
+        }
+        struct stat status {};
+        if (fstat(repository->root(), &status) != 0) {
+            return fail(Errc::io, fmt::format("cannot examine repository {}: {}",
+                                              escaped(directory), std::strerror(errno)));
+        }
+        for (const struct stat& other : seen) {
+            if (other.st_dev == status.st_dev && other.st_ino == status.st_ino) {
+                return fail(Errc::invalid, fmt::format("repository {} is given twice; give each "
+                                                       "directory once",
+                                                       escaped(directory)));
+            }
+        }
+        seen.push_back(status);
+        repositories.push_back(std::move(*repository));
+    }
+    return RepositorySet(std::move(repositories));
+}
+
+Result<std::string> random_instance() {
+    std::array<unsigned char, 16> bytes{};
+    if (getrandom(bytes.data(), bytes.size(), 0) != static_cast<ssize_t>(bytes.size())) {
+        return fail(Errc::io, "the kernel gives no random bytes");
+    }
+    std::string text;
+    for (const unsigned char byte : bytes) {
+        text += fmt::format("{:02x}", byte);
+    }
+    return text;
+}
+
+// SETTINGS have been checked.
+Server server_of(const FederationSettings& settings) {
+    Server server;
+    server.name = settings.server;
+    server.uris.push_back(*NbdUri::parse(settings.uri));
+    server.site = settings.site;
+    server.priority = settings.priority;
+    server.instance = settings.instance;
+    return server;
+}
+
+// An operator has to mend these; waiting does not.
+bool stops_the_start(Errc code) {
+    return code == Errc::invalid || code == Errc::corrupt || code == Errc::too_new;
+}
+
+Result<void> register_server(const FederationSettings& settings) {
+    auto catalog = open_catalog(settings.catalog_url, OpenMode::create);
+    if (!catalog) {
+        return std::unexpected(catalog.error());
+    }
+    if (settings.uri.empty()) {
+        return {};
+    }
+    auto put = (*catalog)->put_server(server_of(settings));
+    if (!put && put.error().code == Errc::conflict) {
+        return fail(Errc::conflict,
+                    fmt::format("{}; or wait {} seconds, if the other has just been stopped",
+                                put.error().message, kServerLease.count()));
+    }
+    return put;
+}
+
+// The catalog as the operator should hear of it. One that is down or only to be read does not keep
+// own images from being served, so it stops nothing; the publisher tries again.
+Result<void> check_catalog(FederationSettings& settings, Log& log) {
+    const auto registered = register_server(settings);
+    if (registered) {
+        return {};
+    }
+    const Error& error = registered.error();
+    if (stops_the_start(error.code) || error.code == Errc::conflict) {
+        return registered;
+    }
+    settings.known_trouble = error.message;
+    log.error(fmt::format("{}; own images are served all the same, and the catalog is tried again",
+                          error.message));
+    return {};
+}
+
+Result<void> fill_in(FederationSettings& settings) {
+    auto server = checked_server_name(settings.server);
+    if (!server) {
+        return std::unexpected(server.error());
+    }
+    settings.server = std::move(*server);
+    if (settings.catalog_url.empty()) {
+        settings.catalog_url = default_catalog_url();
+    }
+    if (settings.instance.empty()) {
+        auto instance = random_instance();
+        if (!instance) {
+            return std::unexpected(instance.error());
+        }
+        settings.instance = std::move(*instance);
+    }
+    return settings.uri.empty() ? Result<void>() : check_own_uri(settings.uri);
+}
+
+std::unique_ptr<Publisher> publisher_of(const FederationSettings& settings,
+                                        const FederationParts& parts, Log& log) {
+    if (settings.uri.empty()) {
+        return nullptr;
+    }
+    PublisherSettings publishing;
+    publishing.server = server_of(settings);
+    return start_publisher(std::move(publishing), *parts.repositories, *parts.catalog, log);
+}
+
+}  // namespace
+
+Result<FederationSettings> check_federation(FederationSettings settings, Log& log) {
+    if (auto filled = fill_in(settings); !filled) {
+        return std::unexpected(filled.error());
+    }
+    if (auto repositories = open_repositories(settings); !repositories) {
+        return std::unexpected(repositories.error());
+    }
+    if (settings.relay.tls.mode != wire::TlsMode::off) {
+        if (auto credentials = load_tls_credentials(settings.relay.tls); !credentials) {
+            return std::unexpected(credentials.error());
+        }
+    }
+    if (auto checked = check_catalog(settings, log); !checked) {
+        return std::unexpected(checked.error());
+    }
+    if (settings.uri.empty() && !settings.repositories.empty()) {
+        log.info(
+            fmt::format("server {} publishes no location: peers do not know where to reach it; "
+                        "give uri=nbd://HOST to let them",
+                        settings.server));
+    }
+    return settings;
+}
+
+Result<std::unique_ptr<Federation>> start_federation(FederationSettings settings, Log& log) {
+    if (auto filled = fill_in(settings); !filled) {
+        return std::unexpected(filled.error());
+    }
+    auto repositories = open_repositories(settings);
+    if (!repositories) {
+        return std::unexpected(repositories.error());
+    }
+    auto engine = make_relay_engine(settings.relay, log);
+    if (!engine) {
+        return std::unexpected(engine.error());
+    }
+    FederationParts parts;
+    parts.server = settings.server;
+    parts.site = settings.site;
+    parts.writable = settings.repository_options.writable;
+    parts.catalog = make_lazy_catalog({.url = settings.catalog_url,
+                                       .retry = std::chrono::seconds(1),
+                                       .known_trouble = settings.known_trouble,
+                                       .open = {}},
+                                      log);
+    parts.repositories = std::make_unique<RepositorySet>(std::move(*repositories));
+    parts.engine = std::move(*engine);
+    parts.helpers = make_format_helpers({}, *parts.engine, log);
+    parts.publisher = publisher_of(settings, parts, log);
+    parts.serve_image = [&helpers = *parts.helpers, &log](
+                            OpenImage image, FederationParts::BeforeFirstWrite before_first_write) {
+        return image.format() == ImageFormat::raw
+                   ? make_local_disk(std::move(image), {std::move(before_first_write)}, log)
+                   : helpers.open(std::move(image), std::move(before_first_write));
+    };
+    parts.relay = [&relay_engine = *parts.engine](RelayPlan plan) {
+        return make_relayed_disk(relay_engine, std::move(plan));
+    };
+    return make_federation(std::move(parts), log);
+}
+
+}  // namespace signpost

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// Publisher keeps the catalog's rows of this server equal to its repositories: a scan at start (in
+// the background: serving does not wait), then inotify for what comes, changes and goes, a slow
+// rescan for what inotify missed, and a heartbeat. A catalog that is down is tried again with
+// back-off; one line says so, and one when it is back.
+//
+// Lifetime: one thread, stopped and joined by the destructor; repositories, catalog and log outlive
+// it. Threads: any.
+
+#pragma once
+
+#include <chrono>
+#include <memory>
+
+#include "catalog/catalog.h"
+#include "nbd-server/disk/log.h"
+#include "nbd-server/disk/repository.h"
+
+namespace signpost {
+
+struct PublisherSettings {
+    Server server;                           // as registered: name, URIs, site, instance
+    std::chrono::milliseconds settle{1000};  // a file younger than this is looked at twice
+    std::chrono::seconds rescan{300};
+    std::chrono::seconds heartbeat = kHeartbeatInterval;
+};
+
+class Publisher {
+   public:
+    Publisher() = default;
+    Publisher(const Publisher&) = delete;
+    Publisher& operator=(const Publisher&) = delete;
+    virtual ~Publisher() = default;
+
+    // Names that the last scan found, for the export list; empty before the first scan has ended.
+    virtual std::vector<Image> images() const = 0;
+};
+
+std::unique_ptr<Publisher> start_publisher(PublisherSettings settings,
+                                           const RepositorySet& repositories, Catalog& catalog,
+                                           Log& log);
+
+}  // namespace signpost

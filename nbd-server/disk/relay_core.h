@@ -1,0 +1,261 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// RelayCore is the inside of a relayed disk: it turns requests into pieces that a server accepts,
+// puts them on links, and moves what a dead or hung server has not answered to another route.
+//
+// The words: a *route* is one location that may serve; a *lane* is one link to a route; a *piece*
+// is one NBD request, with at most two *attempts* at a time. The rules:
+//
+//   * Content is pinned by the first lane that comes up. Another route is used only when the
+//     catalog says that its generation and digest are the pinned ones and its server shows the
+//     fingerprint that the digest was taken from; the same server only when it still shows the same
+//     fingerprint.
+//   * A read that has waited `hedge` on a silent lane is also asked of another route; the first
+//     answer wins, and the silent lane is dropped. With no other route, a fresh lane to the same
+//     server is tried after `hang`, and the old lane is kept, because the server may just be slow.
+//   * Writes go to one image only and are never asked twice while the first may still be carried
+//     out. After a loss all that is not known durable is written again before anything else
+//     (write_log.h).
+//   * No piece outlives its deadline: then EIO. Lanes come back as long as pieces wait.
+//
+// relay_core.cc holds requests and pieces, relay_lanes.cc lanes and routes, relay_watch.cc time,
+// relay_writes.cc writes.
+//
+// Lifetime: shared by its RelayedDisk and by calls under way; destroyed on the loop's thread.
+// Threads: the loop's, but for accept().
+
+#pragma once
+
+#include <array>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "nbd-server/disk/relay_services.h"
+#include "nbd-server/disk/relayed_disk.h"
+#include "nbd-server/disk/upstream_link.h"
+#include "nbd-server/disk/write_log.h"
+
+namespace signpost {
+
+class RelayCore final : private UpstreamLink::Owner,
+                        private EventLoop::Posted,
+                        public std::enable_shared_from_this<RelayCore> {
+   public:
+    RelayCore(RelayServices& services, RelayPlan plan);
+    ~RelayCore() override;
+
+    const DiskTraits& traits() const { return plan_.traits; }
+
+    // From any thread.
+    void accept(Request& request);
+
+    // No request is under way any more: closes the links.
+    void shut_down();
+
+   private:
+    using Time = EventLoop::Time;
+
+    struct Lane;
+    struct Transfer;
+
+    struct Attempt {
+        Lane* lane = nullptr;  // null: none
+        std::uint64_t cookie = 0;
+        Time sent{};
+        std::uint32_t skip = 0;  // bytes before the piece's own in what was asked for
+        std::unique_ptr<std::byte[]> bounce;
+        std::vector<Extent> extents;
+    };
+
+    struct Piece {
+        enum class Purpose { request, replay, flush_log, probe };
+
+        Purpose purpose = Purpose::request;
+        Transfer* transfer = nullptr;  // null unless purpose is request
+        wire::Command command{};
+        std::uint16_t flags = 0;
+        std::uint64_t offset = 0;
+        std::uint32_t length = 0;
+        std::byte* buffer = nullptr;
+        Payload payload;
+        std::array<Attempt, 2> attempts;
+        std::uint64_t refused_by = 0;  // a bit for each route that answered with an error
+        Time deadline{};
+        std::optional<WriteLog::Handle> logged;
+        std::uint64_t flush_epoch = 0;
+        bool in_replay = false;
+        std::size_t index = 0;  // in pieces_
+
+        bool changes_content() const;
+        bool under_way() const { return attempts[0].lane || attempts[1].lane; }
+    };
+
+    struct Transfer {
+        Request* request = nullptr;
+        unsigned pieces_left = 0;
+        int error = 0;
+        bool flush_after = false;  // FUA that the server cannot do by itself
+        Time deadline{};
+    };
+
+    struct Route {
+        Upstream upstream;
+        std::size_t number = 0;    // its bit in Piece::refused_by
+        std::string stale_reason;  // empty: usable
+        Time stale_until{};
+        bool dialling = false;  // in a worker or on a lane that is not ready
+        Time dial_began{};
+        bool reported_down = false;
+
+        std::string name() const;
+    };
+
+    struct Lane {
+        std::unique_ptr<UpstreamLink> link;
+        Route* route = nullptr;
+        std::size_t pieces = 0;   // attempts on it
+        std::uint64_t bytes = 0;  // of their payloads
+        bool ready = false;
+        bool dirty = false;  // has unsent requests
+        Time ready_since{};
+        Time last_used{};
+        Time retired_until{};  // only while it is in retired_
+        // What had arrived at recent ticks, oldest first; for the minimum-progress rule.
+        std::deque<std::pair<Time, std::uint64_t>> samples;
+    };
+
+    struct Slot {
+        std::uint64_t cookie = 0;
+        Piece* piece = nullptr;
+        unsigned which = 0;
+    };
+
+    // --- requests and pieces: relay_core.cc
+    void run_posted() override;
+    void take(Request& request);
+    Piece& new_piece(Piece::Purpose purpose, wire::Command command, std::uint64_t offset,
+                     std::uint32_t length);
+    void cut(Request& request, Transfer& transfer, wire::Command command, std::uint16_t flags);
+    void pump();
+    bool place_waiting(Piece& piece);
+    void place(Piece& piece, unsigned which, Lane& lane);
+    wire::Pending shape(const Piece& piece, Attempt& attempt, bool first,
+                        std::uint64_t block) const;
+    void settle_fua(Piece& piece, const wire::ExportInfo& info);
+    bool answer_without_server(Piece& piece, const wire::ExportInfo& info);
+    void split(Piece& piece, std::uint32_t maximum);
+    void finish(Piece& piece, int error);
+    void finish_transfer(Transfer& transfer);
+    void free_piece(Piece& piece);
+    void drop_attempt(Piece& piece, unsigned which, bool abandon);
+    void answered(Piece& piece, unsigned which, const wire::Pending& reply);
+    void refused(Piece& piece, const Route& route, std::uint32_t nbd_error);
+    void deliver(Piece& piece, Attempt& attempt);
+    std::uint64_t take_slot(Piece& piece, unsigned which);
+    void flush_lanes();
+
+    // --- lanes and routes: relay_lanes.cc
+    void link_ready(UpstreamLink& link) override;
+    void link_finished(UpstreamLink& link,
+                       std::span<const UpstreamLink::Finished> finished) override;
+    void link_failed(UpstreamLink& link, LinkError error, const std::string& reason) override;
+    Lane* choose_lane(const Piece& piece, const Route* except);
+    Lane* best_lane(const Route& route);
+    bool has_lane(const Route& route) const;
+    bool may_serve(const Route& route, Time now) const;
+    bool others_left(const Piece& piece, const Route& except) const;
+    void widen(const Route& route);
+    void dial(Route& route);
+    void dial_now(Route& route, Result<std::vector<DialTarget>> targets);
+    void lose_lane(Lane& lane, const std::string& reason);
+    void bury_lane(Lane& lane);
+    void retire_lane(Lane& lane);
+    void end_retirement(Time now);
+    bool is_retired(const Lane& lane) const;
+    void requeue(Lane& lane);
+    std::string unsuitable(const Lane& lane) const;
+    std::string wrong_content(const Route& route, const std::string& fingerprint) const;
+    void pin(const Route& route, const std::string& fingerprint);
+    void make_stale(Route& route, const std::string& reason);
+    void hasten_others(const Route& lost);
+    void report_down(Route& route, const std::string& reason);
+    Lane* lane_of(const UpstreamLink& link);
+    CircuitBreaker& breaker(const Route& route);
+    std::vector<Route*> in_order() const;
+    bool is_pinned(const Route& route) const;
+    void consult();
+    void consulted(Result<std::vector<Upstream>> answer);
+    bool adopt(const Upstream& upstream);
+
+    // --- time: relay_watch.cc
+    void watch_time();
+    void tick();
+    void expire(Time now);
+    void second_attempt(Piece& piece, Time now);
+    void drop_hung_lanes(Time now);
+    bool silent(const Lane& lane, Time now, std::chrono::milliseconds window) const;
+    void probe_idle_lanes(Time now);
+    void give_up_if_nobody_has_it();
+
+    // --- writes: relay_writes.cc
+    void hold_first_write();
+    void write_permitted(const Result<void>& answer);
+    void log_write(Piece& piece);
+    bool write_may_go(const Piece& piece) const;
+    void write_answered(Piece& piece, bool success);
+    void flush_log_if_large();
+    void prepare_replay();
+    void forget_replay();
+    bool replay_pending() const { return !replay_.empty() || replaying_ > 0; }
+    void place_replays();
+
+    RelayServices& services_;
+    const RelayPlan plan_;
+    const RelayLimits& limits_;
+
+    std::mutex inbox_mutex_;
+    std::vector<Request*> inbox_;  // guarded by inbox_mutex_
+    std::vector<Request*> taking_;
+
+    std::vector<std::unique_ptr<Piece>> pieces_;  // not finished
+    std::vector<std::unique_ptr<Piece>> spare_;   // for use again
+    std::deque<Piece*> waiting_;                  // of pieces_: without an attempt
+    std::vector<Slot> slots_;
+    std::vector<std::uint16_t> free_slots_;
+    std::uint64_t next_sequence_ = 1;
+
+    std::vector<std::unique_ptr<Route>> routes_;  // in the order in which to try them
+    Route* preferred_ = nullptr;                  // the one in use
+    std::vector<std::unique_ptr<Lane>> lanes_;
+    std::vector<std::unique_ptr<Lane>> retired_;    // given up, but answers are still to come
+    std::vector<std::unique_ptr<Lane>> graveyard_;  // destroyed when no call is inside them
+    bool shut_down_ = false;
+    bool pumping_ = false;
+    bool pump_again_ = false;
+
+    // What the pinned content is; the route's location may learn a digest later.
+    struct Pin {
+        Location location;
+        std::string fingerprint;
+    };
+    std::optional<Pin> pin_;
+
+    EventLoop::Timer tick_;
+    bool consulting_ = false;
+    bool consulted_in_vain_ = false;  // since the last route became stale
+    Time next_consultation_{};
+
+    enum class FirstWrite { none_yet, asking, permitted };
+    FirstWrite first_write_ = FirstWrite::none_yet;
+    WriteLog write_log_;
+    std::deque<Piece*> replay_;  // to be placed, in order, before anything else
+    std::size_t replaying_ = 0;  // placed and not yet answered
+    bool flushing_log_ = false;
+    bool writes_lost_ = false;  // an acknowledged write could not be repeated: flushes fail
+};
+
+}  // namespace signpost

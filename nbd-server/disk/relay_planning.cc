@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: BSD-3-Clause
+
+#include "nbd-server/disk/relay_planning.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "nbd-server/disk/disk_description.h"
+
+namespace signpost {
+
+namespace {
+
+std::string export_to_ask_for(const DiskName& disk, const Route& route) {
+    return route.server.kind == ServerKind::signpost
+               ? std::string(ExportName::kLocalPrefix) + disk.str()
+               : route.location.export_name;
+}
+
+DiskTraits traits_of(const Referral& referral, bool writable) {
+    const Location& first = referral.routes.front().location;
+    DiskTraits traits;
+    traits.size = first.size;
+    traits.read_only = !writable;
+    // Whether a flush reaches what other connections wrote is the peer's to say, and no peer has
+    // been dialled yet.
+    traits.multi_conn = !writable;
+    traits.minimum_block = first.minimum_block;
+    traits.preferred_block = std::max(traits.preferred_block, traits.minimum_block);
+    traits.description =
+        describe_relayed_disk(first.size, first.format, first.server, referral.routes.size() - 1);
+    return traits;
+}
+
+}  // namespace
+
+std::vector<Upstream> upstreams_of(const Referral& referral) {
+    std::vector<Upstream> upstreams;
+    upstreams.reserve(referral.routes.size());
+    for (const Route& route : referral.routes) {
+        Upstream upstream{.location = route.location, .uris = {}, .prepare = {}};
+        const bool ours = route.server.kind == ServerKind::signpost;
+        if (ours && !route.location.read_only) {
+            upstream.location.digest.clear();
+        }
+        const std::string name = export_to_ask_for(referral.disk, route);
+        for (const NbdUri& uri : route.server.uris) {
+            upstream.uris.push_back(uri.with_export(name));
+        }
+        upstreams.push_back(std::move(upstream));
+    }
+    return upstreams;
+}
+
+Result<Referral> RelayPlanner::resolve(const DiskName& disk) const {
+    auto referral = Resolver(*catalog_, own_server_).resolve(disk);
+    if (referral && !own_site_.empty()) {
+        std::int64_t now = 0;  // by the store's clock, as heartbeats are
+        for (const Route& route : referral->routes) {
+            now = std::max(now, route.server.last_heartbeat);
+        }
+        order_routes(referral->routes, own_site_, now);
+    }
+    return referral;
+}
+
+Result<RelayPlan> RelayPlanner::plan(const DiskName& disk, bool writable) const {
+    const auto referral = resolve(disk);
+    if (!referral) {
+        return std::unexpected(referral.error());
+    }
+    const Location& first = referral->routes.front().location;
+    const bool granted = writable && !first.read_only;
+    RelayPlan plan{.disk = disk,
+                   .traits = traits_of(*referral, granted),
+                   .upstreams = upstreams_of(*referral),
+                   .ask_again = {},
+                   .before_first_write = {}};
+    plan.ask_again = [planner = *this, disk, granted,
+                      written = first.server]() -> Result<std::vector<Upstream>> {
+        const auto again = planner.resolve(disk);
+        if (!again) {
+            return std::unexpected(again.error());
+        }
+        auto upstreams = upstreams_of(*again);
+        if (granted) {
+            std::erase_if(upstreams, [&](const Upstream& upstream) {
+                return upstream.location.server != written;
+            });
+        }
+        return upstreams;
+    };
+    if (granted) {
+        plan.upstreams.erase(plan.upstreams.begin() + 1, plan.upstreams.end());
+        plan.before_first_write = [catalog = catalog_, disk, server = first.server] {
+            return tell_before_write(*catalog, disk, server);
+        };
+    }
+    return plan;
+}
+
+Result<void> tell_before_write(Catalog& catalog, const DiskName& disk, const std::string& server) {
+    const auto record = catalog.find(disk);
+    if (!record) {
+        return fail(record.error().code,
+                    fmt::format("disk '{}' is not written: its copies may count as equal, and the "
+                                "catalog cannot be told otherwise: {}",
+                                escaped(disk.str()), record.error().message));
+    }
+    const bool may_count_as_equal =
+        *record && std::ranges::any_of((*record)->locations, [&](const Location& location) {
+            return location.server == server && !location.digest.empty();
+        });
+    if (!may_count_as_equal) {
+        return {};
+    }
+    auto marked = catalog.mark_changed(disk, server);
+    if (!marked && marked.error().code == Errc::not_found) {
+        return {};  // withdrawn meanwhile
+    }
+    return marked;
+}
+
+}  // namespace signpost

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: BSD-3-Clause
+
+#include "nbd-server/disk/relayed_disk.h"
+
+#include "nbd-server/disk/relay_core.h"
+
+namespace signpost {
+
+namespace {
+
+class RelayedDisk final : public Disk {
+   public:
+    RelayedDisk(RelayServices& services, RelayPlan plan)
+        : loop_(services.loop), core_(std::make_shared<RelayCore>(services, std::move(plan))) {}
+
+    ~RelayedDisk() override {
+        // The core's state, and so its end, belongs to the loop's thread.
+        loop_.post([core = std::move(core_)] { core->shut_down(); });
+    }
+
+    const DiskTraits& traits() const override { return core_->traits(); }
+
+   private:
+    void start(Request& request) override { core_->accept(request); }
+
+    EventLoop& loop_;
+    std::shared_ptr<RelayCore> core_;
+};
+
+}  // namespace
+
+std::shared_ptr<Disk> make_relayed_disk(RelayEngine& engine, RelayPlan plan) {
+    return std::make_shared<RelayedDisk>(engine.services(), std::move(plan));
+}
+
+}  // namespace signpost

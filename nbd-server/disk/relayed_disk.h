@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// RelayedDisk serves a disk from exports of other servers: a peer's, a foreign server's, or that of
+// a helper process of our own. Requests are pipelined over a few connections. What a dead or hung
+// server has not answered goes to the next location with the same content, and the client sees only
+// latency; with none left, requests are held and the connection is tried again until peer-timeout.
+//
+// relay_engine.h says how. Threads and lifetime: as Disk; the RelayEngine outlives the disk.
+
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+
+#include "catalog/records.h"
+#include "nbd-server/disk/disk.h"
+
+namespace signpost {
+
+class RelayEngine;
+
+// Where one copy can be reached. The engine dials `uris` in their order.
+struct Upstream {
+    Location location;
+    std::vector<NbdUri> uris;      // with the export name to ask for
+    bool trusted_address = false;  // made by ourselves, not by a catalog row: skip address rules
+
+    // Runs before each dial, on a thread that may block, at most as long as a connect may take: a
+    // helper process is started here. Empty: nothing to do.
+    std::function<Result<void>()> prepare;
+};
+
+struct RelayPlan {
+    DiskName disk;
+    DiskTraits traits;                // fixed for the life of the disk
+    std::vector<Upstream> upstreams;  // in the order in which to try them; not empty
+
+    // Asks the catalog again, when a location turns out stale or all are down. May block (bounded
+    // by the catalog); called on a thread of its own. Empty: no second opinion.
+    std::function<Result<std::vector<Upstream>>()> ask_again;
+
+    // Runs before the first write is sent, on a thread that may block: the place to say that copies
+    // are equal no more. A failure fails the write with EIO. Empty: nothing to do.
+    std::function<Result<void>()> before_first_write;
+};
+
+std::shared_ptr<Disk> make_relayed_disk(RelayEngine& engine, RelayPlan plan);
+
+}  // namespace signpost
