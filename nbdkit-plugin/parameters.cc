@@ -1,0 +1,251 @@
+// SPDX-License-Identifier: BSD-3-Clause
+
+#include "nbdkit-plugin/parameters.h"
+
+#include <fmt/format.h>
+#include <strings.h>
+
+#include <algorithm>
+#include <charconv>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+
+#define NBDKIT_API_VERSION 2
+#include <nbdkit-plugin.h>
+
+namespace signpost {
+
+const char* const kParameterHelp =
+    "repository=<DIR>            Serve the images under DIR; may be repeated.\n"
+    "catalog=<URL>               The federation's catalog: sqlite:PATH or a path.\n"
+    "server=<NAME>               This server's name in the catalog (default: the host name).\n"
+    "uri=<NBD-URI>               Where peers reach this server; without it nothing is published.\n"
+    "writable=<BOOL>             Let clients write to images and relayed disks (default: false).\n"
+    "block-devices=<BOOL>        Serve block devices in repositories, too (default: false).\n"
+    "site=<NAME>                 Where this server stands; copies on the same site come first.\n"
+    "priority=<N>                Of this server for others, lower is asked first (default: 100).\n"
+    "peer-timeout=<SECONDS>      How long a request may wait for peers in all (default: 12).\n"
+    "connections=<N>             Connections to a peer for each disk (default: 4).\n"
+    "privileged-ports=<BOOL>     Relay from peers on ports below 1024, too (default: false).\n"
+    "tls=<MODE>                  TLS towards peers: off, on or require.\n"
+    "tls-certificates=<DIR>      X.509 certificates for peers.\n"
+    "tls-psk=<FILE>              Pre-shared keys for peers.\n"
+    "tls-username=<NAME>         User name that goes with the pre-shared key.\n"
+    "\n"
+    "`repository=' may be left out. What clients see of TLS is nbdkit's own: --tls.\n";
+
+namespace {
+
+// What one request may wait: less is no patience with a peer that is being restarted, more than a
+// guest has with its disk.
+constexpr int kMinPeerTimeout = 1;
+constexpr int kMaxPeerTimeout = 3600;
+constexpr int kMaxConnections = 64;
+constexpr int kMaxPriority = 1'000'000;
+constexpr std::size_t kMaxSite = 128;
+
+Result<std::string> absolute_path(std::string_view key, const char* path) {
+    if (*path == '\0') {
+        return fail(Errc::invalid, fmt::format("{}= is empty; give a path", key));
+    }
+    const std::unique_ptr<char, decltype(&std::free)> absolute(nbdkit_absolute_path(path),
+                                                               &std::free);
+    if (!absolute) {
+        return fail(Errc::invalid,
+                    fmt::format("{}={} cannot be made an absolute path", key, escaped(path)));
+    }
+    return std::string(absolute.get());
+}
+
+Result<int> number_in(std::string_view key, const char* value, int least, int most) {
+    int number = 0;
+    const char* const end = value + std::strlen(value);
+    const auto [stop, error] = std::from_chars(value, end, number);
+    if (error != std::errc() || stop != end || number < least || number > most) {
+        return fail(Errc::invalid, fmt::format("{}={} is not a whole number from {} to {}", key,
+                                               escaped(value), least, most));
+    }
+    return number;
+}
+
+// nbdkit's own words. Its nbdkit_parse_bool says a line of its own, which does not name the
+// parameter.
+std::optional<bool> truth_of(const char* value) {
+    for (const char* word : {"true", "t", "yes", "y", "on", "1"}) {
+        if (strcasecmp(value, word) == 0) {
+            return true;
+        }
+    }
+    for (const char* word : {"false", "f", "no", "n", "off", "0"}) {
+        if (strcasecmp(value, word) == 0) {
+            return false;
+        }
+    }
+    return std::nullopt;
+}
+
+Result<std::string> absolute_catalog(const char* value) {
+    constexpr std::string_view kSqlite = "sqlite:";
+    const std::string_view url = value;
+    if (url.find("://") != std::string_view::npos) {
+        return std::string(url);  // not a file: for open_catalog to judge
+    }
+    auto path = absolute_path("catalog", url.starts_with(kSqlite) ? value + kSqlite.size() : value);
+    if (!path) {
+        return path;
+    }
+    return std::string(kSqlite) + *path;
+}
+
+Result<std::string> checked_site(const char* value) {
+    const std::string_view site = value;
+    if (site.empty() || site.size() > kMaxSite || escaped(site, kMaxSite) != site) {
+        return fail(Errc::invalid,
+                    fmt::format("site={} is not a name: 1 to {} bytes of text without "
+                                "control characters",
+                                escaped(site), kMaxSite));
+    }
+    return std::string(site);
+}
+
+template <class T, class U>
+Result<void> store(T& target, Result<U> value) {
+    if (!value) {
+        return std::unexpected(value.error());
+    }
+    target = std::move(*value);
+    return {};
+}
+
+// A request that may wait N seconds cannot wait longer than that for one step.
+void bound_steps(RelayLimits& limits) {
+    for (auto* step : {&limits.connect, &limits.handshake, &limits.hedge, &limits.hang}) {
+        *step = std::min(*step, limits.request);
+    }
+}
+
+}  // namespace
+
+Result<void> Parameters::set(std::string_view key, const char* value) {
+    if (key == "repository") {
+        auto path = absolute_path(key, value);
+        if (!path) {
+            return std::unexpected(path.error());
+        }
+        settings_.repositories.push_back(std::move(*path));
+        return {};
+    }
+    if (key == "catalog") {
+        return store(settings_.catalog_url, absolute_catalog(value));
+    }
+    if (key == "server") {
+        settings_.server = value;
+        return check_server_name(settings_.server);
+    }
+    if (key == "uri") {
+        const auto uri = NbdUri::parse(value);
+        if (!uri) {
+            return fail(Errc::invalid, fmt::format("parameter uri: {}", uri.error().message));
+        }
+        settings_.uri = value;
+        return {};
+    }
+    if (key == "site") {
+        return store(settings_.site, checked_site(value));
+    }
+    if (key.starts_with("tls")) {
+        return set_tls(key, value);
+    }
+    if (key == "priority" || key == "peer-timeout" || key == "connections") {
+        return set_number(key, value);
+    }
+    return set_switch(key, value);
+}
+
+Result<void> Parameters::set_number(std::string_view key, const char* value) {
+    if (key == "priority") {
+        return store(settings_.priority, number_in(key, value, 0, kMaxPriority));
+    }
+    if (key == "connections") {
+        return store(settings_.relay.limits.connections, number_in(key, value, 1, kMaxConnections));
+    }
+    const auto seconds = number_in(key, value, kMinPeerTimeout, kMaxPeerTimeout);
+    if (!seconds) {
+        return std::unexpected(seconds.error());
+    }
+    settings_.relay.limits.request = std::chrono::seconds(*seconds);
+    return {};
+}
+
+Result<void> Parameters::set_switch(std::string_view key, const char* value) {
+    bool* const target = key == "writable"           ? &settings_.repository_options.writable
+                         : key == "block-devices"    ? &settings_.repository_options.block_devices
+                         : key == "privileged-ports" ? &settings_.relay.allow_privileged_ports
+                                                     : nullptr;
+    if (target == nullptr) {
+        return fail(
+            Errc::invalid,
+            fmt::format("unknown parameter '{}'; see: nbdkit signpost --help", escaped(key)));
+    }
+    const auto parsed = truth_of(value);
+    if (!parsed) {
+        return fail(Errc::invalid,
+                    fmt::format("{}={} is neither true nor false", key, escaped(value)));
+    }
+    *target = *parsed;
+    return {};
+}
+
+Result<void> Parameters::set_tls(std::string_view key, const char* value) {
+    TlsSettings& tls = settings_.relay.tls;
+    if (key == "tls-certificates") {
+        return store(tls.certificates, absolute_path(key, value));
+    }
+    if (key == "tls-psk") {
+        return store(tls.psk_file, absolute_path(key, value));
+    }
+    if (key == "tls-username") {
+        tls.username = value;
+        return {};
+    }
+    if (key != "tls") {
+        return set_switch(key, value);  // refuses it
+    }
+    const std::string_view mode = value;
+    if (mode == "off") {
+        tls_mode_ = wire::TlsMode::off;
+    } else if (mode == "on") {
+        tls_mode_ = wire::TlsMode::prefer;
+    } else if (mode == "require") {
+        tls_mode_ = wire::TlsMode::require;
+    } else {
+        return fail(Errc::invalid,
+                    fmt::format("tls={} is none of off, on, require", escaped(mode)));
+    }
+    return {};
+}
+
+Result<FederationSettings> Parameters::finish() const {
+    FederationSettings settings = settings_;
+    TlsSettings& tls = settings.relay.tls;
+    const bool configured =
+        !tls.certificates.empty() || !tls.psk_file.empty() || !tls.username.empty();
+    tls.mode = tls_mode_.value_or(configured ? wire::TlsMode::prefer : wire::TlsMode::off);
+    if (!tls.certificates.empty() && !tls.psk_file.empty()) {
+        return fail(Errc::invalid, "tls-certificates= and tls-psk= exclude each other; give one");
+    }
+    if (configured && tls.mode == wire::TlsMode::off) {
+        return fail(Errc::invalid,
+                    "tls=off does not go with the other tls parameters; give tls=on "
+                    "or tls=require, or leave them out");
+    }
+    if (settings.repository_options.block_devices && settings.repositories.empty()) {
+        return fail(Errc::invalid,
+                    "block-devices= is about repositories; give repository=DIR, too");
+    }
+    bound_steps(settings.relay.limits);
+    return settings;
+}
+
+}  // namespace signpost
