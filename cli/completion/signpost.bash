@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# shellcheck shell=bash
+#
+# Completion of signpost(1) for bash: verbs, options, and the names of disks and servers, which the
+# command itself gives. A catalog that does not answer completes nothing.
+
+_signpost_verbs='ls list find where which info uri servers add rm scan verify status doctor catalog'
+_signpost_options='--catalog --json --json=lines --server --bytes --color --help'
+
+# The command as typed, with its --catalog if there is one.
+_signpost_ask() {
+    local i command=("${COMP_WORDS[0]}")
+    for ((i = 1; i < COMP_CWORD; i++)); do
+        if [[ ${COMP_WORDS[i]} == --catalog ]]; then
+            i=$((i + 1))
+            [[ ${COMP_WORDS[i]} != = ]] || i=$((i + 1))
+            local url=${COMP_WORDS[i]}
+            while ((i + 1 < COMP_CWORD)) && [[ ${COMP_WORDS[i + 1]} == : || $url == *: ]]; do
+                i=$((i + 1))
+                url+=${COMP_WORDS[i]}
+            done
+            command+=(--catalog "$url")
+        fi
+    done
+    "${command[@]}" "$@" 2>/dev/null
+}
+
+_signpost_disks() {
+    local name
+    while IFS= read -r name; do
+        COMPREPLY+=("$(printf '%q' "$name")")
+    done < <(_signpost_ask ls -H -o disk --limit 500 -- "$1")
+}
+
+_signpost_words() {
+    mapfile -t COMPREPLY < <(compgen -W "$1" -- "$2")
+}
+
+_signpost_servers() {
+    _signpost_words "$(_signpost_ask servers list -H -o name)" "$1"
+}
+
+# The options that a verb has beyond those of all.
+_signpost_options_of() {
+    local tls='--tls-certificates --tls-psk --tls-username' table='--no-header --columns'
+    case $1 in
+    ls | list | find) echo "$table --limit" ;;
+    where | which) echo "$table --check $tls" ;;
+    info | doctor) echo "$tls" ;;
+    verify) echo "--no-header --trust-holes $tls" ;;
+    'servers add') echo "--foreign --site --priority --dry-run $tls" ;;
+    'servers rm' | rm) echo '--yes --dry-run' ;;
+    servers | 'servers list') echo "$table" ;;
+    add) echo '--repository --uri --dry-run' ;;
+    scan) echo '--prune --uri --dry-run' ;;
+    status) echo '--no-header' ;;
+    esac
+}
+
+# Sets verb and place: how many words of its own the verb has before the cursor.
+_signpost_verb() {
+    local i word
+    verb='' place=0
+    for ((i = 1; i < COMP_CWORD; i++)); do
+        word=${COMP_WORDS[i]}
+        case $word in
+        --catalog | --server | --uri | --color | --columns | -o | --limit | --site | --priority | \
+            --repository | --tls-certificates | --tls-psk | --tls-username)
+            i=$((i + 1))
+            while [[ ${COMP_WORDS[i]} == [=:] || ${COMP_WORDS[i + 1]-} == [=:] ]] &&
+                ((i + 1 < COMP_CWORD)); do
+                i=$((i + 1))
+            done
+            ;;
+        -* | = | :) ;;
+        *)
+            if [[ -z $verb ]]; then
+                verb=$word
+            elif [[ $verb == servers && $place == 0 && $word == @(list|add|rm) ]]; then
+                verb="servers $word"
+            else
+                place=$((place + 1))
+            fi
+            ;;
+        esac
+    done
+}
+
+_signpost_argument() {
+    local current=$1
+    case $verb in
+    '') _signpost_words "$_signpost_verbs" "$current" ;;
+    servers) _signpost_words 'list add rm' "$current" ;;
+    catalog) _signpost_words 'init' "$current" ;;
+    ls | list | where | which | info | uri | rm | verify)
+        [[ $place == 0 || $verb == verify ]] && _signpost_disks "$current"
+        ;;
+    'servers rm' | 'servers add')
+        [[ $place == 0 ]] && _signpost_servers "$current"
+        ;;
+    add) mapfile -t COMPREPLY < <(compgen -f -- "$current") ;;
+    scan) mapfile -t COMPREPLY < <(compgen -d -- "$current") ;;
+    esac
+}
+
+_signpost() {
+    local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} verb place
+    COMPREPLY=()
+    _signpost_verb
+    case $previous in
+    --server) _signpost_servers "$current" ;;
+    --color) _signpost_words 'auto always never' "$current" ;;
+    --catalog | --tls-psk) mapfile -t COMPREPLY < <(compgen -f -- "$current") ;;
+    --repository | --tls-certificates) mapfile -t COMPREPLY < <(compgen -d -- "$current") ;;
+    --uri | --columns | -o | --limit | --site | --priority | --tls-username) ;;
+    *)
+        if [[ $current == -* ]]; then
+            _signpost_words "$_signpost_options $(_signpost_options_of "$verb")" "$current"
+        else
+            _signpost_argument "$current"
+        fi
+        ;;
+    esac
+}
+
+complete -F _signpost signpost

@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: BSD-3-Clause
+
+#include "cli/federation_view.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <ctime>
+#include <tuple>
+
+#include "nbd-server/disk/disk_description.h"
+
+namespace signpost {
+
+namespace {
+
+// A file that may be read but not written is good enough for looking.
+Result<std::unique_ptr<Catalog>> open_to_read(const std::string& url) {
+    auto catalog = open_catalog(url, OpenMode::existing);
+    if (!catalog && catalog.error().code == Errc::denied) {
+        return open_catalog(url, OpenMode::read_only);
+    }
+    return catalog;
+}
+
+}  // namespace
+
+Outcome<FederationView> FederationView::open(const Options& options, CatalogUse use) {
+    auto catalog = use == CatalogUse::read ? open_to_read(options.catalog)
+                                           : open_catalog(options.catalog, OpenMode::create);
+    if (catalog) {
+        return FederationView(options, std::move(*catalog));
+    }
+    const Error& error = catalog.error();
+    if (error.code == Errc::not_found) {
+        return failure(ExitCode::catalog_unreachable,
+                       fmt::format("{}; or make it with: signpost catalog init", error.message));
+    }
+    return std::unexpected(catalog_failure(error));
+}
+
+Outcome<DiskRecord> FederationView::disk(const DiskName& name) const {
+    auto found = catalog_->find(name);
+    if (!found) {
+        return std::unexpected(catalog_failure(found.error()));
+    }
+    if (!*found) {
+        const std::string_view last =
+            std::string_view(name.str()).substr(name.str().rfind('/') + 1);
+        return failure(ExitCode::no_such_disk,
+                       fmt::format("no server has disk {}; look for it with: signpost find {}",
+                                   escaped(name.str()), escaped(last)));
+    }
+    return std::move(**found);
+}
+
+Outcome<const std::vector<Server>*> FederationView::servers() {
+    if (!servers_known_) {
+        auto servers = catalog_->servers();
+        if (!servers) {
+            return std::unexpected(catalog_failure(servers.error()));
+        }
+        servers_ = std::move(*servers);
+        servers_known_ = true;
+    }
+    return &servers_;
+}
+
+const Server* FederationView::server(std::string_view name) const {
+    const auto server = std::ranges::find(servers_, name, &Server::name);
+    return server == servers_.end() ? nullptr : &*server;
+}
+
+Outcome<void> FederationView::each_disk(std::string_view prefix,
+                                        const std::function<bool(const DiskRecord&)>& see) const {
+    std::string after;
+    for (;;) {
+        const auto page = catalog_->list(prefix, after, kPage);
+        if (!page) {
+            return std::unexpected(catalog_failure(page.error()));
+        }
+        for (const DiskRecord& disk : *page) {
+            if (!see(disk)) {
+                return {};
+            }
+        }
+        if (page->size() < kPage) {
+            return {};
+        }
+        after = page->back().name.str();
+    }
+}
+
+std::uint64_t disk_size(const DiskRecord& disk) {
+    const auto rank = [](const Location& location) {
+        return std::tuple(location.state == LocationState::ready, location.generation);
+    };
+    const auto newest = std::ranges::max_element(disk.locations, {}, rank);
+    return newest == disk.locations.end() ? 0 : newest->size;
+}
+
+std::vector<std::vector<std::string>> same_content(const DiskRecord& disk) {
+    std::vector<std::vector<std::string>> groups;
+    std::vector<const Location*> firsts;
+    for (const Location& location : disk.locations) {
+        const auto first = std::ranges::find_if(
+            firsts, [&](const Location* known) { return interchangeable(*known, location); });
+        if (first == firsts.end()) {
+            firsts.push_back(&location);
+            groups.push_back({location.server});
+        } else {
+            groups[static_cast<std::size_t>(first - firsts.begin())].push_back(location.server);
+        }
+    }
+    return groups;
+}
+
+std::optional<NbdUri> location_uri(const Server* server, const Location& location) {
+    if (server == nullptr || server->uris.empty()) {
+        return std::nullopt;
+    }
+    return server->uris.front().with_export(location.export_name);
+}
+
+std::string shown_name(const Console& console, std::string_view name) {
+    return console.output_is_terminal() ? escaped(name, 4 * DiskName::kMaxBytes)
+                                        : std::string(name);
+}
+
+std::string shown_size(const Options& options, std::uint64_t bytes) {
+    return options.bytes ? std::to_string(bytes) : size_for_people(bytes);
+}
+
+std::int64_t wall_clock() {
+    return std::time(nullptr);
+}
+
+}  // namespace signpost

@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// Invocation is a command line, checked: what the operator wants, in types that cannot be wrong.
+//
+// Values; no thread rule.
+
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "catalog/records.h"
+#include "cli/console.h"
+#include "cli/peer.h"
+#include "cli/table.h"
+
+namespace signpost {
+
+enum class JsonMode { none, whole, lines };
+
+// What several verbs share.
+struct Options {
+    std::string catalog;        // URL
+    std::string own_server;     // --server, else SIGNPOST_SERVER, else the host name
+    bool server_given = false;  // by --server
+    std::optional<NbdUri> uri;
+    JsonMode json = JsonMode::none;
+    bool yes = false;
+    bool dry_run = false;
+    bool bytes = false;  // exact sizes
+    ColorMode color = ColorMode::automatic;
+    TableStyle table;
+    std::optional<std::uint64_t> limit;
+    PeerTls tls;
+};
+
+struct ListVerb {
+    std::string pattern;
+};
+
+struct FindVerb {
+    std::string text;
+};
+
+struct WhereVerb {
+    DiskName disk;
+    bool check;
+};
+
+struct InfoVerb {
+    DiskName disk;
+};
+
+struct UriVerb {
+    DiskName disk;
+};
+
+struct ServersListVerb {};
+
+struct ServersAddVerb {
+    std::string name;
+    NbdUri uri;
+    bool foreign;
+    std::optional<std::string> site;  // empty, and so the next: as it was
+    std::optional<int> priority;
+};
+
+struct ServersRemoveVerb {
+    std::string name;
+};
+
+struct AddVerb {
+    std::string path;
+    std::string repository;  // empty: the directory of `path`
+};
+
+struct RemoveVerb {
+    DiskName disk;
+};
+
+struct ScanVerb {
+    std::vector<std::string> directories;
+    bool prune;
+};
+
+struct VerifyVerb {
+    std::vector<DiskName> disks;  // empty: all
+    bool trust_holes;
+};
+
+struct StatusVerb {};
+struct DoctorVerb {};
+struct CatalogInitVerb {};
+
+using Verb = std::variant<ListVerb, FindVerb, WhereVerb, InfoVerb, UriVerb, ServersListVerb,
+                          ServersAddVerb, ServersRemoveVerb, AddVerb, RemoveVerb, ScanVerb,
+                          VerifyVerb, StatusVerb, DoctorVerb, CatalogInitVerb>;
+
+struct Invocation {
+    Options options;
+    Verb verb;
+};
+
+}  // namespace signpost

@@ -1,0 +1,240 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// The only file that knows nlohmann-json.
+
+#include "cli/json_output.h"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "cli/text.h"
+
+namespace signpost {
+
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+constexpr int kIndent = 2;
+
+// Text from outside may be no UTF-8: what is wrong in it is replaced.
+std::string dumped(const Json& json, int indent) {
+    return json.dump(indent, ' ', false, Json::error_handler_t::replace);
+}
+
+Json or_null(const std::string& text) {
+    return text.empty() ? Json(nullptr) : Json(text);
+}
+
+Json time_or_null(std::int64_t seconds) {
+    return or_null(rfc3339(seconds));
+}
+
+Json facts_json(const ExportFacts& facts) {
+    return {{"size", facts.size},
+            {"read_only", facts.read_only},
+            {"flush", facts.flush},
+            {"fua", facts.fua},
+            {"trim", facts.trim},
+            {"zero", facts.zero},
+            {"multi_conn", facts.multi_conn},
+            {"structured_replies", facts.structured_replies},
+            {"tls", facts.tls},
+            {"minimum_block", facts.minimum_block},
+            {"maximum_payload",
+             facts.maximum_payload == 0 ? Json(nullptr) : Json(facts.maximum_payload)},
+            {"description", facts.description}};
+}
+
+void add_probe(Json& json, const ProbeResult& probe) {
+    json["reachable"] = !probe.error.has_value();
+    json["answered"] = probe.answered;
+    json["latency_ms"] =
+        probe.answered ? Json(static_cast<double>(probe.latency.count()) / 1000) : Json(nullptr);
+    json["error"] = probe.error ? Json(probe.error->message) : Json(nullptr);
+}
+
+Json location_json(const LocationReport& report) {
+    const Location& location = report.location;
+    Json json = {{"server", location.server},
+                 {"export", location.export_name},
+                 {"uri", report.uri ? Json(report.uri->str()) : Json(nullptr)},
+                 {"format", to_string(location.format)},
+                 {"state", to_string(location.state)},
+                 {"generation", location.generation},
+                 {"digest", or_null(location.digest)},
+                 {"read_only", location.read_only},
+                 {"size", location.size},
+                 {"priority", location.priority},
+                 {"minimum_block", location.minimum_block},
+                 {"last_seen", time_or_null(location.last_seen)}};
+    if (report.probe) {
+        add_probe(json, *report.probe);
+    }
+    return json;
+}
+
+Json disk_json(const DiskReport& report) {
+    Json locations = Json::array();
+    for (const LocationReport& location : report.locations) {
+        locations.push_back(location_json(location));
+    }
+    return {{"disk", report.disk.str()}, {"size", report.size}, {"locations", locations}};
+}
+
+}  // namespace
+
+std::string_view to_string(VerifiedLocation::Result result) {
+    switch (result) {
+        case VerifiedLocation::Result::verified:
+            return "verified";
+        case VerifiedLocation::Result::unreachable:
+            return "unreachable";
+        case VerifiedLocation::Result::failed:
+            return "failed";
+        case VerifiedLocation::Result::changed:
+            return "changed";
+        case VerifiedLocation::Result::skipped:
+            break;
+    }
+    return "skipped";
+}
+
+std::string_view to_string(Finding::Level level) {
+    switch (level) {
+        case Finding::Level::ok:
+            return "ok";
+        case Finding::Level::warning:
+            return "warn";
+        case Finding::Level::failure:
+            break;
+    }
+    return "FAIL";
+}
+
+std::string list_item_json(const DiskRecord& disk, std::uint64_t size) {
+    return dumped({{"name", disk.name.str()}, {"size", size}, {"locations", disk.locations.size()}},
+                  -1);
+}
+
+std::string where_json(const DiskReport& report) {
+    return dumped(disk_json(report), kIndent);
+}
+
+std::string info_json(const DiskReport& report) {
+    Json json = disk_json(report);
+    for (std::size_t i = 0; i < report.locations.size(); ++i) {
+        const auto& probe = report.locations[i].probe;
+        json["locations"][i]["live"] =
+            probe && probe->facts ? facts_json(*probe->facts) : Json(nullptr);
+    }
+    json["same_content"] = report.same_content;
+    return dumped(json, kIndent);
+}
+
+std::string uri_json(const DiskName& disk, const std::string& server, const NbdUri& uri) {
+    return dumped({{"disk", disk.str()}, {"server", server}, {"uri", uri.str()}}, kIndent);
+}
+
+std::string server_json(const Server& server, std::int64_t now) {
+    Json uris = Json::array();
+    for (const NbdUri& uri : server.uris) {
+        uris.push_back(uri.str());
+    }
+    const bool beats = server.last_heartbeat != 0;
+    const std::int64_t age = beats ? std::max<std::int64_t>(now - server.last_heartbeat, 0) : 0;
+    return dumped({{"name", server.name},
+                   {"kind", to_string(server.kind)},
+                   {"site", or_null(server.site)},
+                   {"priority", server.priority},
+                   {"uris", uris},
+                   {"last_heartbeat", time_or_null(server.last_heartbeat)},
+                   {"heartbeat_age_s", beats ? Json(age) : Json(nullptr)}},
+                  -1);
+}
+
+std::string removal_json(const std::string& what, const std::vector<std::string>& locations,
+                         bool dry_run) {
+    return dumped({{"removed", what}, {"locations", locations}, {"dry_run", dry_run}}, kIndent);
+}
+
+std::string publish_json(const PublishReport& report) {
+    return dumped({{"server", report.server},
+                   {"added", report.summary.added},
+                   {"changed", report.summary.changed},
+                   {"removed", report.summary.removed},
+                   {"disks", report.disks},
+                   {"refused", report.refusals},
+                   {"dry_run", report.dry_run}},
+                  kIndent);
+}
+
+std::string verify_item_json(const VerifyReport& report) {
+    Json locations = Json::array();
+    for (const VerifiedLocation& location : report.locations) {
+        locations.push_back({{"server", location.server},
+                             {"result", to_string(location.result)},
+                             {"size", location.size},
+                             {"digest", or_null(location.digest)},
+                             {"message", or_null(location.message)},
+                             {"bytes_read", location.bytes_read}});
+    }
+    return dumped({{"disk", report.disk.str()},
+                   {"copies_agree", report.copies_agree},
+                   {"locations", locations}},
+                  -1);
+}
+
+std::string status_json(const StatusReport& report) {
+    Json servers = Json::array();
+    for (const Server& server : report.servers) {
+        servers.push_back(Json::parse(server_json(server, report.now)));
+    }
+    return dumped({{"catalog", report.catalog},
+                   {"schema", report.schema == 0 ? Json(nullptr) : Json(report.schema)},
+                   {"change_sequence", report.change_sequence},
+                   {"disks", report.totals.disks},
+                   {"locations", report.totals.locations},
+                   {"single_copy_disks", report.single_copy_disks},
+                   {"all_disks_seen", report.all_disks_seen},
+                   {"skipped_rows", report.skipped_rows},
+                   {"servers", servers}},
+                  kIndent);
+}
+
+std::string doctor_json(const std::vector<Finding>& findings) {
+    Json list = Json::array();
+    std::uint64_t failures = 0;
+    std::uint64_t warnings = 0;
+    for (const Finding& finding : findings) {
+        failures += finding.level == Finding::Level::failure ? 1 : 0;
+        warnings += finding.level == Finding::Level::warning ? 1 : 0;
+        const bool failed = finding.level == Finding::Level::failure;
+        list.push_back({{"level", failed ? "fail" : to_string(finding.level)},
+                        {"check", finding.check},
+                        {"message", finding.message},
+                        {"fix", or_null(finding.fix)}});
+    }
+    return dumped({{"failures", failures}, {"warnings", warnings}, {"findings", list}}, kIndent);
+}
+
+std::string catalog_json(const std::string& description) {
+    return dumped({{"catalog", description}}, kIndent);
+}
+
+std::string JsonList::item(const std::string& json) {
+    if (lines_) {
+        return json + "\n";
+    }
+    const bool first = std::exchange(first_, false);
+    return (first ? "[\n  " : ",\n  ") + json;
+}
+
+std::string JsonList::end() const {
+    if (lines_) {
+        return "";
+    }
+    return first_ ? "[]\n" : "\n]\n";
+}
+
+}  // namespace signpost

@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// What --json prints. Keys are snake_case and only ever added; sizes are exact bytes; times are
+// RFC 3339; what is not known is null. signpost(1), JSON, is the list.
+//
+// Each function gives one JSON value without an end of line: compact, or indented for one that
+// stands alone. Pure. Threads: any.
+
+#pragma once
+
+#include <chrono>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "catalog/catalog.h"
+#include "cli/probe.h"
+
+namespace signpost {
+
+struct LocationReport {
+    Location location;
+    std::optional<NbdUri> uri;
+    std::optional<ProbeResult> probe;  // when the server was asked
+};
+
+struct DiskReport {
+    DiskName disk;
+    std::uint64_t size;
+    std::vector<LocationReport> locations;
+    std::vector<std::vector<std::string>> same_content;  // groups of servers
+};
+
+struct VerifiedLocation {
+    enum class Result { verified, unreachable, failed, changed, skipped };
+
+    std::string server;
+    Result result = Result::skipped;
+    std::uint64_t size = 0;
+    std::string digest;   // empty: not known
+    std::string message;  // empty when verified
+    std::uint64_t bytes_read = 0;
+};
+
+struct VerifyReport {
+    DiskName disk;
+    std::vector<VerifiedLocation> locations;
+    bool copies_agree = false;  // all that could be read
+    bool writable = false;      // one of these can be written: relays do not count on its digest
+};
+
+struct StatusReport {
+    std::string catalog;
+    int schema = 0;  // 0: not known
+    std::uint64_t change_sequence = 0;
+    Catalog::Totals totals;
+    std::uint64_t single_copy_disks = 0;
+    bool all_disks_seen = true;  // false: single_copy_disks is at least that
+    std::uint64_t skipped_rows = 0;
+    std::vector<Server> servers;
+    std::int64_t now = 0;
+};
+
+struct Finding {
+    enum class Level { ok, warning, failure };
+
+    Level level;
+    std::string check;
+    std::string message;
+    std::string fix;  // empty when ok
+};
+
+struct PublishReport {
+    std::string server;
+    PublishSummary summary;
+    std::vector<std::string> disks;     // published
+    std::vector<std::string> refusals;  // a line each
+    bool dry_run = false;
+};
+
+std::string_view to_string(VerifiedLocation::Result result);
+std::string_view to_string(Finding::Level level);
+
+std::string list_item_json(const DiskRecord& disk, std::uint64_t size);
+std::string where_json(const DiskReport& report);
+std::string info_json(const DiskReport& report);
+std::string uri_json(const DiskName& disk, const std::string& server, const NbdUri& uri);
+std::string server_json(const Server& server, std::int64_t now);
+std::string removal_json(const std::string& what, const std::vector<std::string>& locations,
+                         bool dry_run);
+std::string publish_json(const PublishReport& report);
+std::string verify_item_json(const VerifyReport& report);
+std::string status_json(const StatusReport& report);
+std::string doctor_json(const std::vector<Finding>& findings);
+std::string catalog_json(const std::string& description);
+
+// A list, an item at a time: `[`, items, `]`, or one item a line.
+class JsonList {
+ public:
+    explicit JsonList(bool lines) : lines_(lines) {}
+
+    std::string item(const std::string& json);
+    std::string end() const;
+
+ private:
+    bool lines_;
+    bool first_ = true;
+};
+
+}  // namespace signpost

@@ -1,0 +1,297 @@
+// SPDX-License-Identifier: BSD-3-Clause
+
+#include "cli/raw_arguments.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <charconv>
+
+#include "cli/verb_table.h"
+
+namespace signpost {
+
+namespace {
+
+std::unexpected<Failure> usage(std::string message) {
+    return failure(ExitCode::usage, std::move(message));
+}
+
+template <class Number>
+std::optional<Number> parse_number(std::string_view text) {
+    Number number{};
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+    if (error != std::errc{} || end != text.data() + text.size()) {
+        return std::nullopt;
+    }
+    return number;
+}
+
+Outcome<DiskName> parse_disk(std::string_view text) {
+    auto name = DiskName::parse(text);
+    if (!name) {
+        return usage(fmt::format("{}; `signpost ls` lists the names", name.error().message));
+    }
+    return std::move(*name);
+}
+
+Outcome<std::vector<DiskName>> parse_disks(const std::vector<std::string>& texts) {
+    std::vector<DiskName> disks;
+    for (const std::string& text : texts) {
+        auto disk = parse_disk(text);
+        if (!disk) {
+            return std::unexpected(disk.error());
+        }
+        disks.push_back(std::move(*disk));
+    }
+    return disks;
+}
+
+Outcome<NbdUri> parse_uri(std::string_view text) {
+    auto uri = NbdUri::parse(text);
+    if (!uri) {
+        return usage(uri.error().message);
+    }
+    return std::move(*uri);
+}
+
+Outcome<void> parse_server(std::string_view text, std::string_view origin) {
+    if (const auto checked = check_server_name(text); !checked) {
+        return usage(fmt::format("{}: {}", origin, checked.error().message));
+    }
+    return {};
+}
+
+Outcome<JsonMode> parse_json(std::string_view text) {
+    if (text.empty()) {
+        return JsonMode::none;
+    }
+    if (text == "whole") {
+        return JsonMode::whole;
+    }
+    if (text == "lines") {
+        return JsonMode::lines;
+    }
+    return usage(fmt::format("--json={} is unknown; use --json, or --json=lines", escaped(text)));
+}
+
+Outcome<ColorMode> parse_color(std::string_view text) {
+    if (text.empty() || text == "auto") {
+        return ColorMode::automatic;
+    }
+    if (text == "always") {
+        return ColorMode::always;
+    }
+    if (text == "never") {
+        return ColorMode::never;
+    }
+    return usage(fmt::format("--color={} is unknown; use auto, always or never", escaped(text)));
+}
+
+std::vector<std::string> split(std::string_view text) {
+    std::vector<std::string> words;
+    while (!text.empty()) {
+        const auto comma = std::min(text.find(','), text.size());
+        words.emplace_back(text.substr(0, comma));
+        text.remove_prefix(std::min(comma + 1, text.size()));
+    }
+    return words;
+}
+
+Outcome<void> check_given(const RawArguments& raw) {
+    const VerbInfo* verb = find_verb(raw.verb);
+    for (const std::string& option : raw.given_options) {
+        if (verb != nullptr && !takes_option(*verb, option)) {
+            return usage(fmt::format("--{} means nothing to `signpost {}`; see signpost {} --help",
+                                     option, raw.verb, raw.verb));
+        }
+    }
+    return {};
+}
+
+Outcome<void> take_server(const RawArguments& raw, const Defaults& defaults, Options& options) {
+    options.server_given = std::ranges::count(raw.given_options, "server") > 0;
+    if (options.server_given) {
+        options.own_server = raw.server;
+        return parse_server(raw.server, "--server");
+    }
+    if (!defaults.server.empty()) {
+        options.own_server = defaults.server;
+        return parse_server(defaults.server, "SIGNPOST_SERVER");
+    }
+    options.own_server = defaults.host_name;
+    return {};
+}
+
+Outcome<void> take_limit(const RawArguments& raw, Options& options) {
+    if (std::ranges::count(raw.given_options, "limit") == 0) {
+        return {};
+    }
+    options.limit = parse_number<std::uint64_t>(raw.limit);
+    if (!options.limit || *options.limit == 0) {
+        return usage(fmt::format("--limit {}: a number of disks, 1 or more", escaped(raw.limit)));
+    }
+    return {};
+}
+
+Outcome<void> take_uri(const RawArguments& raw, Options& options) {
+    if (std::ranges::count(raw.given_options, "uri") == 0) {
+        return {};
+    }
+    auto uri = parse_uri(raw.uri);
+    if (!uri) {
+        return std::unexpected(uri.error());
+    }
+    if (!uri->export_name.empty()) {
+        return usage(fmt::format("--uri {}: the server's address, without an export name: {}",
+                                 escaped(raw.uri), uri->with_export("").str()));
+    }
+    options.uri = std::move(*uri);
+    return {};
+}
+
+Outcome<Options> take_options(const RawArguments& raw, const Defaults& defaults) {
+    Options options;
+    const bool catalog_given = std::ranges::count(raw.given_options, "catalog") > 0;
+    options.catalog = catalog_given ? raw.catalog : defaults.catalog;
+    if (options.catalog.empty()) {
+        return usage("--catalog: a URL such as sqlite:/var/lib/signpost/catalog.db");
+    }
+    const auto json = parse_json(raw.json);
+    const auto color = parse_color(raw.color);
+    for (const auto& checked :
+         {json ? Outcome<void>() : std::unexpected(json.error()),
+          color ? Outcome<void>() : std::unexpected(color.error()), take_limit(raw, options),
+          take_uri(raw, options), take_server(raw, defaults, options)}) {
+        if (!checked) {
+            return std::unexpected(checked.error());
+        }
+    }
+    options.json = *json;
+    options.color = *color;
+    options.yes = raw.yes;
+    options.dry_run = raw.dry_run;
+    options.bytes = raw.bytes;
+    options.table = {
+        .header = !raw.no_header, .tabs = raw.no_header, .columns = split(raw.columns)};
+    options.tls = {raw.tls_certificates, raw.tls_psk, raw.tls_username};
+    return options;
+}
+
+template <class V>
+Outcome<Verb> verb_with_disk(const RawArguments& raw) {
+    auto disk = parse_disk(raw.disk);
+    if (!disk) {
+        return std::unexpected(disk.error());
+    }
+    if constexpr (std::is_same_v<V, WhereVerb>) {
+        return WhereVerb{std::move(*disk), raw.check};
+    } else {
+        return V{std::move(*disk)};
+    }
+}
+
+Outcome<Verb> servers_add(const RawArguments& raw) {
+    if (const auto named = parse_server(raw.name, "server name"); !named) {
+        return std::unexpected(named.error());
+    }
+    auto uri = parse_uri(raw.server_uri);
+    if (!uri) {
+        return std::unexpected(uri.error());
+    }
+    if (!raw.foreign && !uri->export_name.empty()) {
+        return usage(
+            fmt::format("{} names an export; a Signpost server is registered by its "
+                        "address: {}, an export of another NBD server with --foreign",
+                        escaped(raw.server_uri), uri->with_export("").str()));
+    }
+    const bool has_priority = !raw.priority.empty();
+    const auto priority = parse_number<int>(raw.priority);
+    if (has_priority && (!priority || *priority < 0 || *priority > 1'000'000)) {
+        return usage(fmt::format("--priority {}: a number from 0 to 1000000; lower is asked first",
+                                 escaped(raw.priority)));
+    }
+    if (!is_utf8(raw.site) || raw.site.size() > 128 || escaped(raw.site) != raw.site) {
+        return usage(
+            fmt::format("--site {}: at most 128 bytes of plain text", escaped(raw.site, 40)));
+    }
+    const auto site = raw.site.empty() ? std::nullopt : std::optional(raw.site);
+    return ServersAddVerb{raw.name, std::move(*uri), raw.foreign, site, priority};
+}
+
+Outcome<Verb> servers_remove(const RawArguments& raw) {
+    if (const auto named = parse_server(raw.name, "server name"); !named) {
+        return std::unexpected(named.error());
+    }
+    return ServersRemoveVerb{raw.name};
+}
+
+Outcome<Verb> verify(const RawArguments& raw) {
+    auto disks = parse_disks(raw.disks);
+    if (!disks) {
+        return std::unexpected(disks.error());
+    }
+    return VerifyVerb{std::move(*disks), raw.trust_holes};
+}
+
+Outcome<Verb> find(const RawArguments& raw) {
+    if (raw.text.empty()) {
+        return usage("find what? an empty text is in every name; try: signpost ls");
+    }
+    return FindVerb{raw.text};
+}
+
+Outcome<Verb> take_verb(const RawArguments& raw) {
+    using Make = Outcome<Verb> (*)(const RawArguments&);
+    struct Entry {
+        std::string_view name;
+        Make make;
+    };
+    static constexpr Entry kMakers[] = {
+        {"ls", [](const RawArguments& r) -> Outcome<Verb> { return ListVerb{r.pattern}; }},
+        {"find", find},
+        {"where", verb_with_disk<WhereVerb>},
+        {"info", verb_with_disk<InfoVerb>},
+        {"uri", verb_with_disk<UriVerb>},
+        {"rm", verb_with_disk<RemoveVerb>},
+        {"servers list", [](const RawArguments&) -> Outcome<Verb> { return ServersListVerb{}; }},
+        {"servers add", servers_add},
+        {"servers rm", servers_remove},
+        {"add",
+         [](const RawArguments& r) -> Outcome<Verb> {
+             return AddVerb{r.path, r.repository};
+         }},
+        {"scan",
+         [](const RawArguments& r) -> Outcome<Verb> {
+             return ScanVerb{r.directories, r.prune};
+         }},
+        {"verify", verify},
+        {"status", [](const RawArguments&) -> Outcome<Verb> { return StatusVerb{}; }},
+        {"doctor", [](const RawArguments&) -> Outcome<Verb> { return DoctorVerb{}; }},
+        {"catalog init", [](const RawArguments&) -> Outcome<Verb> { return CatalogInitVerb{}; }},
+    };
+    const auto entry = std::ranges::find(kMakers, std::string_view(raw.verb), &Entry::name);
+    if (entry == std::end(kMakers)) {
+        return usage("which verb? see signpost --help");
+    }
+    return entry->make(raw);
+}
+
+}  // namespace
+
+Outcome<Invocation> check_arguments(const RawArguments& raw, const Defaults& defaults) {
+    if (const auto given = check_given(raw); !given) {
+        return std::unexpected(given.error());
+    }
+    auto verb = take_verb(raw);
+    if (!verb) {
+        return std::unexpected(verb.error());
+    }
+    auto options = take_options(raw, defaults);
+    if (!options) {
+        return std::unexpected(options.error());
+    }
+    return Invocation{std::move(*options), std::move(*verb)};
+}
+
+}  // namespace signpost

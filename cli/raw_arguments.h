@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// The command line's words as the parser of options leaves them, before any is believed; and the
+// step that checks each and makes an Invocation of them. Every refusal names the word and shows a
+// good one.
+//
+// Values and a pure function; no thread rule.
+
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "cli/invocation.h"
+
+namespace signpost {
+
+// What the environment gives when the command line does not.
+struct Defaults {
+    std::string catalog;  // SIGNPOST_CATALOG, else the place of the embedded catalog
+    std::string server;   // SIGNPOST_SERVER; empty: the host name
+    std::string host_name;
+};
+
+struct RawArguments {
+    std::string verb;                        // "ls", "servers add", …: the canonical name
+    std::vector<std::string> given_options;  // long names without dashes, as far as they were given
+
+    std::string catalog, server, uri, json, color, columns, limit;
+    std::string tls_certificates, tls_psk, tls_username;
+    bool yes = false, dry_run = false, bytes = false, no_header = false;
+
+    std::string pattern, text, disk, name, server_uri, path, repository, site, priority;
+    std::vector<std::string> disks, directories;
+    bool check = false, foreign = false, prune = false, trust_holes = false;
+};
+
+// Fails with usage.
+Outcome<Invocation> check_arguments(const RawArguments& raw, const Defaults& defaults);
+
+}  // namespace signpost

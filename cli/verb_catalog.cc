@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// `catalog init`: makes the catalog, or says that it is there.
+
+#include <fmt/format.h>
+
+#include "cli/federation_view.h"
+#include "cli/json_output.h"
+#include "cli/verbs.h"
+
+namespace signpost {
+
+VerbResult run(const Context& context, const CatalogInitVerb& /*verb*/) {
+    const bool existed = open_catalog(context.options.catalog, OpenMode::existing).has_value();
+    const auto view = FederationView::open(context.options, CatalogUse::write);
+    if (!view) {
+        return std::unexpected(view.error());
+    }
+    const std::string description = view->catalog().description();
+    context.console.out(context.json() ? catalog_json(description) + "\n"
+                                       : fmt::format("{}: {}\n", escaped(description, 400),
+                                                     existed ? "is there already" : "made"));
+    return ExitCode::ok;
+}
+
+}  // namespace signpost

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: BSD-3-Clause
+
+#include "cli/verb_table.h"
+
+#include <algorithm>
+#include <array>
+
+namespace signpost {
+
+namespace {
+
+constexpr std::array kVerbs{
+    VerbInfo{"ls", "list", "[PREFIX|GLOB]", "list disks", "no-header columns limit",
+             "signpost ls\n"
+             "signpost ls web01/\n"
+             "signpost ls 'web*/vda' --json\n"
+             "signpost ls -H -o disk,size --bytes\n"},
+    VerbInfo{"find", "", "TEXT", "list disks whose names contain TEXT", "no-header columns limit",
+             "signpost find web01\n"
+             "signpost find db --json=lines\n"},
+    VerbInfo{"where", "which", "DISK", "show every copy of a disk",
+             "no-header columns tls-certificates tls-psk tls-username",
+             "signpost where web01/vda\n"
+             "signpost where web01/vda --check\n"
+             "signpost where web01/vda --json | jq -r '.locations[].server'\n"},
+    VerbInfo{"info", "", "DISK",
+             "show what is known of a disk, and which copies back each other up",
+             "tls-certificates tls-psk tls-username",
+             "signpost info web01/vda\n"
+             "signpost info web01/vda --json\n"},
+    VerbInfo{"uri", "", "DISK", "print the NBD URI of a disk, and nothing else", "",
+             "signpost uri web01/vda\n"
+             "nbdinfo \"$(signpost uri web01/vda)\"\n"
+             "signpost uri web01/vda --server alpha\n"},
+    VerbInfo{"servers list", "", "", "list servers", "no-header columns",
+             "signpost servers\n"
+             "signpost servers list --json\n"},
+    VerbInfo{"servers add", "", "NAME URI",
+             "register a server, or import the exports of any NBD one",
+             "dry-run tls-certificates tls-psk tls-username",
+             "signpost servers add beta nbd://beta.example\n"
+             "signpost servers add vault nbd://127.0.0.1:10810 --foreign\n"
+             "signpost servers add vault nbds://vault.example --foreign --tls-psk keys.psk "
+             "--tls-username alice\n"},
+    VerbInfo{"servers rm", "", "NAME", "forget a server and its locations", "yes dry-run",
+             "signpost servers rm vault\n"
+             "signpost servers rm vault --yes\n"},
+    VerbInfo{"add", "", "PATH", "publish one image file", "uri dry-run",
+             "signpost add /srv/backup/web01/vda.qcow2 --repository /srv/backup\n"
+             "signpost add vda.raw --server alpha --uri nbd://alpha.example\n"},
+    VerbInfo{"rm", "", "DISK", "forget the locations of a disk; its images stay", "yes dry-run",
+             "signpost rm web01/vda --dry-run\n"
+             "signpost rm web01/vda --server alpha --yes\n"},
+    VerbInfo{"scan", "", "[DIR...]",
+             "publish the images under DIR (default: the current directory)", "uri dry-run",
+             "signpost scan /srv/backup --dry-run\n"
+             "signpost scan /srv/backup --prune\n"
+             "signpost scan /srv/backup --server alpha --uri nbd://alpha.example\n"},
+    VerbInfo{"verify", "", "[DISK...]", "read every copy, store its digest, compare",
+             "no-header tls-certificates tls-psk tls-username",
+             "signpost verify web01/vda\n"
+             "signpost verify --json\n"},
+    VerbInfo{"status", "", "", "show the catalog and the servers on one screen", "no-header",
+             "signpost status\n"
+             "signpost status --json | jq .single_copy_disks\n"},
+    VerbInfo{"doctor", "", "", "look for problems, and say how to mend each",
+             "tls-certificates tls-psk tls-username",
+             "signpost doctor\n"
+             "signpost doctor --json\n"},
+    VerbInfo{"catalog init", "", "", "make the catalog", "",
+             "signpost catalog init\n"
+             "signpost --catalog sqlite:/srv/signpost/catalog.db catalog init\n"},
+};
+
+// True when WORD is one of the space-separated LIST.
+bool has_word(std::string_view list, std::string_view word) {
+    while (!list.empty()) {
+        const auto space = std::min(list.find(' '), list.size());
+        if (list.substr(0, space) == word) {
+            return true;
+        }
+        list.remove_prefix(std::min(space + 1, list.size()));
+    }
+    return false;
+}
+
+}  // namespace
+
+std::span<const VerbInfo> all_verbs() {
+    return kVerbs;
+}
+
+const VerbInfo* find_verb(std::string_view name) {
+    const auto verb = std::ranges::find(kVerbs, name, &VerbInfo::name);
+    return verb == kVerbs.end() ? nullptr : &*verb;
+}
+
+bool takes_option(const VerbInfo& verb, std::string_view option) {
+    return has_word(kEverywhere, option) || has_word(verb.options, option);
+}
+
+}  // namespace signpost

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// What each verb does. A verb gathers what it has to say, then prints it as text or as JSON; it
+// opens the catalog itself, because not every verb needs one, and some make it.
+//
+// Threads: one verb per process.
+
+#pragma once
+
+#include "cli/invocation.h"
+
+namespace signpost {
+
+// What a verb works with; both outlive it.
+struct Context {
+    const Options& options;
+    Console& console;
+
+    bool json() const { return options.json != JsonMode::none; }
+};
+
+// ok, or a code that is no failure of the command itself: no match, problems found.
+using VerbResult = Outcome<ExitCode>;
+
+VerbResult run(const Context& context, const ListVerb& verb);
+VerbResult run(const Context& context, const FindVerb& verb);
+VerbResult run(const Context& context, const WhereVerb& verb);
+VerbResult run(const Context& context, const InfoVerb& verb);
+VerbResult run(const Context& context, const UriVerb& verb);
+VerbResult run(const Context& context, const ServersListVerb& verb);
+VerbResult run(const Context& context, const ServersAddVerb& verb);
+VerbResult run(const Context& context, const ServersRemoveVerb& verb);
+VerbResult run(const Context& context, const AddVerb& verb);
+VerbResult run(const Context& context, const RemoveVerb& verb);
+VerbResult run(const Context& context, const ScanVerb& verb);
+VerbResult run(const Context& context, const VerifyVerb& verb);
+VerbResult run(const Context& context, const StatusVerb& verb);
+VerbResult run(const Context& context, const DoctorVerb& verb);
+VerbResult run(const Context& context, const CatalogInitVerb& verb);
+
+}  // namespace signpost
