@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// catalog_bench [DISKS [DIRECTORY]]: what the SQLite catalog costs with that many disks (default: a
+// million), one location each, on a hundred servers. Prints a Markdown table. The catalog is made
+// in a new directory under DIRECTORY (default: /var/tmp) and removed at the end.
+//
+// All in process, page cache warm from the filling: what is measured is the store's own work.
+
+#include <fmt/format.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <algorithm>
+#include <chrono>
+#include <filesystem>
+#include <functional>
+#include <random>
+#include <stdexcept>
+
+#include "catalog/catalog.h"
+
+namespace {
+
+using namespace signpost;
+using Clock = std::chrono::steady_clock;
+
+constexpr std::size_t kServers = 100;
+constexpr std::size_t kBatch = 100'000;
+constexpr std::size_t kLookups = 100'000;
+constexpr std::size_t kPages = 200;
+
+template <class T>
+T must(Result<T> result) {
+    if (result) {
+        if constexpr (std::is_void_v<T>)
+            return;
+        else
+            return std::move(*result);
+    }
+    throw std::runtime_error(result.error().message);
+}
+
+double seconds_of(const std::function<void()>& work) {
+    const auto begun = Clock::now();
+    work();
+    return std::chrono::duration<double>(Clock::now() - begun).count();
+}
+
+// Every number once, in an order of its own, so that a server's names do not come in theirs.
+std::uint32_t scattered(std::size_t number) {
+    return static_cast<std::uint32_t>(number) * 2654435761U;
+}
+
+std::string disk_name(std::size_t number) {
+    return fmt::format("site-{:02}/vm-{:08x}/vda", number % kServers, scattered(number));
+}
+
+std::string server_name(std::size_t number) {
+    return fmt::format("server-{:02}", number % kServers);
+}
+
+Image image(std::size_t number, int version) {
+    const std::string name = disk_name(number);
+    return {.name = DiskName::parse(name).value(),
+            .export_name = name,
+            .size = std::uint64_t{40} << 30,
+            .fingerprint = fmt::format("r-{:016x}{:016x}", number, version)};
+}
+
+void add_server(Catalog& catalog, const std::string& name) {
+    Server server;
+    server.name = name;
+    server.uris.push_back(NbdUri::parse("nbd://192.0.2.1:10809").value());
+    must(catalog.put_server(server));
+}
+
+void fill(Catalog& catalog, std::size_t disks) {
+    for (std::size_t server = 0; server < kServers; ++server) {
+        add_server(catalog, server_name(server));
+        Publication change;
+        for (std::size_t number = server; number < disks; number += kServers) {
+            change.images.push_back(image(number, 1));
+            if (change.images.size() == kBatch || number + kServers >= disks) {
+                must(catalog.publish(server_name(server), change));
+                change.images.clear();
+            }
+        }
+    }
+}
+
+struct Latency {
+    double median_us;
+    double p99_us;
+};
+
+Latency latency(std::size_t count, const std::function<void()>& work) {
+    std::vector<double> times;
+    for (std::size_t i = 0; i < count; ++i)
+        times.push_back(seconds_of(work) * 1e6);
+    std::sort(times.begin(), times.end());
+    return {times[count / 2], times[count * 99 / 100]};
+}
+
+void row(const std::string& what, const std::string& figure) {
+    fmt::print("| {} | {} |\n", what, figure);
+    fflush(stdout);
+}
+
+void row(const std::string& what, const Latency& figure) {
+    row(what, fmt::format("{:.1f} µs median, {:.1f} µs p99", figure.median_us, figure.p99_us));
+}
+
+void measure_lookups(Catalog& catalog, std::size_t disks) {
+    std::mt19937_64 random(1);
+    std::vector<DiskName> names;
+    for (std::size_t i = 0; i < kLookups; ++i)
+        names.push_back(DiskName::parse(disk_name(random() % disks)).value());
+    std::size_t next = 0;
+    row("look-up of a disk", latency(kLookups, [&] {
+            if (!must(catalog.find(names[next++])))
+                throw std::runtime_error("a disk that was published is not found");
+        }));
+    const DiskName unknown = DiskName::parse("site-50/vm-unknown").value();
+    row("look-up of an unknown name",
+        latency(kLookups, [&] { must(catalog.find(unknown)); }));
+}
+
+void measure_pages(Catalog& catalog, std::size_t disks) {
+    std::mt19937_64 random(2);
+    row("page of 1,000 by prefix", latency(kPages, [&] {
+            const std::string after = disk_name(random() % disks);
+            must(catalog.list(after.substr(0, 8), after, 1000));
+        }));
+    row("search for text that is nowhere", fmt::format("{:.2f} s", seconds_of([&] {
+            must(catalog.search("no such text", "", 1000));
+        })));
+}
+
+void measure_publications(Catalog& catalog, std::size_t disks) {
+    add_server(catalog, "newcomer");
+    Publication all;
+    for (std::size_t i = 0; i < kBatch; ++i)
+        all.images.push_back(image(disks + i, 1));
+    const auto publish = [&](const Publication& change) {
+        return fmt::format("{:.3f} s",
+                           seconds_of([&] { must(catalog.publish("newcomer", change)); }));
+    };
+    row("publish 100,000 new", publish(all));
+    Publication few;
+    for (std::size_t i = 0; i < 10; ++i)
+        few.images.push_back(all.images[i * 1000] = image(disks + i * 1000, 2));
+    row("publish 10 changed", publish(few));
+    for (std::size_t i = 0; i < 10; ++i)
+        all.images[i * 1000] = image(disks + i * 1000, 3);
+    all.complete = true;
+    row("publish all 100,000, of which 10 changed", publish(all));
+    row("publish all 100,000, nothing changed", publish(all));
+}
+
+void run(std::size_t disks, const std::string& directory) {
+    const std::string path = directory + "/catalog.db";
+    const auto open = [&] { return must(open_catalog(path, OpenMode::create)); };
+    fmt::print("| SQLite catalog, {} disks | |\n|---|---|\n", disks);
+    row("filling it", fmt::format("{:.1f} s", seconds_of([&] { fill(*open(), disks); })));
+    const auto bytes = std::filesystem::file_size(path);
+    row("file", fmt::format("{:.1f} MiB, {:.0f} bytes a disk",
+                            static_cast<double>(bytes) / (1 << 20),
+                            static_cast<double>(bytes) / static_cast<double>(disks)));
+    row("open", fmt::format("{:.2f} ms", seconds_of(open) * 1e3));
+    const auto catalog = open();
+    measure_lookups(*catalog, disks);
+    measure_pages(*catalog, disks);
+    measure_publications(*catalog, disks);
+    row("look-up of a disk, the same process having published", latency(1000, [&] {
+            must(catalog->find(DiskName::parse(disk_name(disks + 1)).value()));
+        }));
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    const double disks = argc > 1 ? strtod(argv[1], nullptr) : 1e6;
+    if (!(disks >= kServers && disks <= 1e9) || argc > 3) {
+        fmt::print(stderr, "usage: catalog_bench [DISKS (100 to 1e9) [DIRECTORY]]\n");
+        return 2;
+    }
+    std::string directory = std::string(argc > 2 ? argv[2] : "/var/tmp") + "/catalog-bench-XXXXXX";
+    if (mkdtemp(directory.data()) == nullptr) {
+        perror(directory.c_str());
+        return 1;
+    }
+    int status = 0;
+    try {
+        run(static_cast<std::size_t>(disks), directory);
+    } catch (const std::exception& error) {
+        fmt::print(stderr, "catalog_bench: {}\n", error.what());
+        status = 1;
+    }
+    std::filesystem::remove_all(directory);
+    return status;
+}

@@ -1,0 +1,13 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: BSD-3-Clause
+# The only peer hangs (SIGSTOP): a read gives EIO within peer-timeout, and the same client
+# connection reads again when the peer goes on.
+. "$(dirname "$0")/without-replica.inc"
+
+break_peer() {
+    kill -STOP "${pid[beta]}"
+}
+heal_peer() {
+    kill -CONT "${pid[beta]}"
+}
+reads_fail_and_resume
