@@ -39,7 +39,6 @@ class CircuitBreaker {
     void withdrawn();
 
     bool open() const { return failures_ > 0; }
-    unsigned failures() const { return failures_; }
 
    private:
     unsigned failures_ = 0;

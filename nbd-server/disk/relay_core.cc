@@ -51,6 +51,11 @@ std::uint16_t wire_flags(const Request& request) {
            when(kRequestOneExtent, wire::kCommandReqOne);
 }
 
+bool changes(Command command) {
+    return command == Command::write || command == Command::trim ||
+           command == Command::write_zeroes;
+}
+
 std::uint64_t piece_limit(Command command) {
     const bool carries_payload = command == Command::read || command == Command::write;
     // Zeroes may have to be sent as data, where a server has no WRITE_ZEROES.
@@ -59,10 +64,7 @@ std::uint64_t piece_limit(Command command) {
 
 }  // namespace
 
-bool RelayCore::Piece::changes_content() const {
-    return command == Command::write || command == Command::trim ||
-           command == Command::write_zeroes;
-}
+bool RelayCore::Piece::changes_content() const { return changes(command); }
 
 std::string RelayCore::Route::name() const {
     return upstream.location.server.empty() ? "its helper" : upstream.location.server;
@@ -121,20 +123,19 @@ void RelayCore::take(Request& request) {
     auto* transfer =
         new Transfer{.request = &request, .deadline = EventLoop::Clock::now() + limits_.request};
     const Command command = command_of(request.op);
-    const bool changes =
-        command == Command::write || command == Command::trim || command == Command::write_zeroes;
+    const bool is_write = changes(command);
     if (command == Command::flush && plan_.traits.read_only) {
         finish_transfer(*transfer);
         return;
     }
-    transfer->flush_after = (request.flags & kRequestFua) != 0 && changes;
-    if (changes && writes_lost_) {
+    transfer->flush_after = (request.flags & kRequestFua) != 0 && is_write;
+    if (is_write && writes_lost_) {
         transfer->error = EIO;
         finish_transfer(*transfer);
         return;
     }
     cut(request, *transfer, command, wire_flags(request));
-    if (changes && first_write_ == FirstWrite::none_yet) {
+    if (is_write && first_write_ == FirstWrite::none_yet) {
         hold_first_write();
     }
     watch_time();
