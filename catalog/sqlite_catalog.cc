@@ -3,6 +3,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <optional>
+#include <thread>
 #include <utility>
 
 #include "catalog/row_check.h"
@@ -15,10 +18,34 @@ namespace {
 
 constexpr std::size_t kReaders = 4;
 constexpr std::int64_t kCheckAtOpenBytes = 64 << 20;
+// The check at open reads each page once: kept, they would be memory for nothing.
+constexpr int kCheckCacheKib = 256;
 // A search reads every name: seconds with ten million.
 constexpr std::chrono::milliseconds kSearchWork{30'000};
 // Above this many images, what changed is found before the write lock is taken.
 constexpr std::size_t kPlanApartImages = 1000;
+
+// SQLite keeps no queue for its write lock: who waits looks now and then, and a process that makes
+// one change after the other would take it again before any of them has looked. So each change is
+// followed by a rest, a part of the time for which it had the lock, and never longer than others
+// need to look several times.
+constexpr std::chrono::milliseconds kLongestRest{20};
+
+// Sets the end of the rest when a change ends, however that ends.
+class RestAfterChange {
+   public:
+    explicit RestAfterChange(Connection::Time& end) : end_(end) {}
+    RestAfterChange(const RestAfterChange&) = delete;
+    RestAfterChange& operator=(const RestAfterChange&) = delete;
+    ~RestAfterChange() {
+        const auto now = std::chrono::steady_clock::now();
+        end_ = now + std::min<std::chrono::nanoseconds>((now - begun_) / 2, kLongestRest);
+    }
+
+   private:
+    Connection::Time& end_;
+    const Connection::Time begun_ = std::chrono::steady_clock::now();
+};
 
 std::unexpected<Error> read_only_catalog(const std::string& path, std::string_view why) {
     return fail(Errc::denied, fmt::format("catalog {} is read-only: {}", escaped(path), why));
@@ -106,9 +133,12 @@ Result<void> SqliteCatalog::check_at_open(std::int64_t size) {
     const auto version = check_catalog(**reader);
     if (!version)
         return std::unexpected(version.error());
-    if (size <= kCheckAtOpenBytes)
+    if (size <= kCheckAtOpenBytes) {
+        (*reader)->set_cache_kib(kCheckCacheKib);
         if (auto checked = check_pages(**reader, false); !checked)
             return checked;
+        (*reader)->set_cache_kib(kCacheKib);
+    }
     if (*version == static_cast<int>(catalog_migrations().size()))
         return {};
     auto lease = writer();
@@ -145,9 +175,12 @@ auto SqliteCatalog::change(Fn fn) -> decltype(fn(std::declval<Connection&>())) {
     if (!lease)
         return std::unexpected(std::move(lease.error()));
     Connection& connection = **lease;
+    std::this_thread::sleep_until(next_change_);
+    std::optional<RestAfterChange> rest;  // begins when the transaction has ended
     Transaction transaction(connection);
     if (auto begun = transaction.begin_write(); !begun)
         return std::unexpected(std::move(begun.error()));
+    rest.emplace(next_change_);
     auto result = fn(connection);
     // What FN made of a failed statement (no row, so no such server) would mislead.
     if (auto status = connection.status(); !status)

@@ -65,6 +65,7 @@ class SqliteCatalog : public Catalog {
     SkipCount skipped_{0};
     ConnectionPool readers_;
     ConnectionPool writer_;
+    Connection::Time next_change_{};  // not before then; who has the writer has this
 };
 
 }  // namespace signpost

@@ -90,10 +90,9 @@ Result<std::unique_ptr<Connection>> ConnectionPool::open(
 
 Result<std::unique_ptr<Connection>> ConnectionPool::open_as(
     Connection::Access access, Connection::Time until, bool& immutable_may_help) const {
-    auto opened = Connection::open(settings_.path, access);
+    auto opened = Connection::open(settings_.path, access, until);
     if (!opened)
         return opened;
-    (*opened)->set_lock_deadline(until);
     const auto version = check_catalog(**opened);
     immutable_may_help = (*opened)->needs_immutable();
     if (!version)

@@ -19,13 +19,17 @@ namespace {
 constexpr int kProgressSteps = 4000;  // some ten microseconds
 constexpr int kMaxValueBytes = 1 << 20;  // far more than any field may have
 
+// Between two looks at a lock that another process has. At random, so that those who wait for it
+// do not look in step; short beside the time for which SqliteCatalog leaves it free.
+constexpr std::chrono::microseconds kShortestNap{500};
+constexpr std::chrono::microseconds kLongestNap{4000};
+
 // A setting that every connection needs, whoever made the file: what it holds is not trusted.
 constexpr const char* kConnectionPragmas =
     "PRAGMA foreign_keys = ON;"
     "PRAGMA synchronous = FULL;"
     "PRAGMA cell_size_check = ON;"
     "PRAGMA temp_store = MEMORY;"
-    "PRAGMA cache_size = -8192;"
     "PRAGMA journal_size_limit = 67108864;";
 
 std::string file_uri(const std::string& path, bool immutable) {
@@ -134,11 +138,12 @@ Result<FileStamp> stamp_file(const std::string& path) {
     return FileStamp{status.st_dev, status.st_ino, status.st_size, nanoseconds(status.st_mtim)};
 }
 
-Result<std::unique_ptr<Connection>> Connection::open(const std::string& path, Access access) {
+Result<std::unique_ptr<Connection>> Connection::open(const std::string& path, Access access,
+                                                     Time lock_deadline) {
     const auto stamp = stamp_file(path);
     if (!stamp)
         return std::unexpected(stamp.error());
-    std::unique_ptr<Connection> made(new Connection(path, access, *stamp));
+    std::unique_ptr<Connection> made(new Connection(path, access, *stamp, lock_deadline));
     const std::string uri = file_uri(path, access == Access::immutable);
     const int code = sqlite3_open_v2(uri.c_str(), &made->db_, open_flags(access), nullptr);
     if (code != SQLITE_OK) {
@@ -158,6 +163,11 @@ void Connection::configure() {
     sqlite3_db_config(db_, SQLITE_DBCONFIG_ENABLE_VIEW, 0, nullptr);
     sqlite3_db_config(db_, SQLITE_DBCONFIG_DEFENSIVE, 1, nullptr);
     run(kConnectionPragmas);
+    set_cache_kib(kCacheKib);
+}
+
+void Connection::set_cache_kib(int size) {
+    run(fmt::format("PRAGMA cache_size = -{}", size));
 }
 
 Connection::~Connection() {
@@ -172,12 +182,13 @@ int Connection::on_progress(void* self) {
 }
 
 // Asked by SQLite, which cannot wait on another process's lock, whether to try once more.
-int Connection::on_busy(void* self, int calls) {
-    const auto left =
-        static_cast<Connection*>(self)->lock_deadline_ - std::chrono::steady_clock::now();
+int Connection::on_busy(void* self, int /*calls*/) {
+    auto& connection = *static_cast<Connection*>(self);
+    const auto left = connection.lock_deadline_ - std::chrono::steady_clock::now();
     if (left <= left.zero())
         return 0;
-    const std::chrono::milliseconds pause(1 << std::min(calls, 4));
+    std::uniform_int_distribution nap(kShortestNap.count(), kLongestNap.count());
+    const std::chrono::microseconds pause(nap(connection.naps_));
     std::this_thread::sleep_for(std::min<std::chrono::nanoseconds>(pause, left));
     return 1;
 }

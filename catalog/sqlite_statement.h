@@ -19,6 +19,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <random>
 #include <string>
 #include <string_view>
 
@@ -45,6 +46,8 @@ struct FileStamp {
 // not_found when there is none, invalid when it is no regular file, denied, io.
 Result<FileStamp> stamp_file(const std::string& path);
 
+inline constexpr int kCacheKib = 8192;
+
 class Statement;
 
 class Connection {
@@ -56,9 +59,11 @@ class Connection {
     };
     using Time = std::chrono::steady_clock::time_point;
 
-    // PATH is absolute. What can only be found by
-    // reading the file (that it is none of SQLite's) is found by the first statement.
-    static Result<std::unique_ptr<Connection>> open(const std::string& path, Access access);
+    // PATH is absolute. What can only be found by reading the file (that it is none of SQLite's) is
+    // found by the first statement. Its settings read the file already, so they, too, may have to
+    // wait for a process that repairs or removes the log.
+    static Result<std::unique_ptr<Connection>> open(const std::string& path, Access access,
+                                                    Time lock_deadline);
     Connection(const Connection&) = delete;
     Connection& operator=(const Connection&) = delete;
     ~Connection();
@@ -66,6 +71,9 @@ class Connection {
     // SQL must live as long as the connection (a constant): the prepared statement is kept. It is
     // ready for use again when the Statement is gone.
     Statement use(std::string_view sql);
+
+    // How much of the file is kept in memory; at first kCacheKib.
+    void set_cache_kib(int size);
 
     // For one-off scripts: pragmas and migrations.
     void run(const std::string& sql);
@@ -80,7 +88,7 @@ class Connection {
     // What was read cannot be right: fails the connection.
     void note_damage(std::string detail);
 
-    // Waiting for another process's lock ends with unavailable at this time. At first: no waiting.
+    // Waiting for another process's lock ends with unavailable at this time.
     void set_lock_deadline(Time deadline) { lock_deadline_ = deadline; }
     // So does work; nothing: it may take as long as it takes.
     void set_work_deadline(std::optional<Time> deadline) { work_deadline_ = deadline; }
@@ -98,8 +106,8 @@ class Connection {
     friend class Statement;
     friend class Transaction;
 
-    Connection(std::string path, Access access, FileStamp stamp)
-        : path_(std::move(path)), access_(access), stamp_(stamp) {}
+    Connection(std::string path, Access access, FileStamp stamp, Time lock_deadline)
+        : path_(std::move(path)), access_(access), stamp_(stamp), lock_deadline_(lock_deadline) {}
 
     void note(int code);
     void roll_back();
@@ -112,8 +120,9 @@ class Connection {
     FileStamp stamp_;
     sqlite3* db_ = nullptr;
     std::map<const char*, sqlite3_stmt*> statements_;
-    Time lock_deadline_{};
+    Time lock_deadline_;
     std::optional<Time> work_deadline_;
+    std::minstd_rand naps_{std::random_device{}()};
     int code_ = 0;  // the first failure, an extended result code
     int errno_ = 0;
     std::string detail_;

@@ -364,6 +364,20 @@ TEST_F(SqliteFile, LockedStoreBoundsChangesAndLetsLookUpsPass) {
     EXPECT_TRUE(catalog->publish("beta", images({image("b")})));
 }
 
+TEST_F(SqliteFile, OpeningWaitsForWhoeverHasTheFileAlone) {
+    make_catalog();
+    auto other = std::make_unique<RawDatabase>(path_);
+    other->run(
+        "PRAGMA locking_mode = EXCLUSIVE; BEGIN IMMEDIATE;"
+        "UPDATE catalog_state SET disks = disks; COMMIT");
+    auto opening = std::async(std::launch::async,
+                              [&] { return SqliteCatalog::open(path_, OpenMode::existing); });
+    EXPECT_EQ(opening.wait_for(kLookupWait / 10), std::future_status::timeout);
+    other.reset();
+    const auto opened = opening.get();
+    EXPECT_TRUE(opened) << opened.error().message;
+}
+
 TEST_F(SqliteFile, StoreThatNobodyElseMayReadBoundsLookUps) {
     make_catalog();
     const auto catalog = open();

@@ -21,7 +21,7 @@ class SqliteSchema : public testing::Test {
     void SetUp() override { ASSERT_TRUE(create_catalog_file(path_)); }
 
     std::unique_ptr<Connection> connect() {
-        return Connection::open(path_, Connection::Access::read_write).value();
+        return Connection::open(path_, Connection::Access::read_write, {}).value();
     }
 
     TempDirectory directory_;
