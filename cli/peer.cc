@@ -326,20 +326,22 @@ Result<void> PeerConnection::turn(milliseconds wait) {
     return {};
 }
 
-Result<void> PeerConnection::turn_until(const bool& done, Deadline deadline, const char* what) {
-    while (!done) {
+Result<void> PeerConnection::wait_for_option(const bool& done, const char* what) {
+    const auto deadline = steady_clock::now() + settings_.answer;
+    Result<void> waited;
+    while (!done && waited) {
         const auto rest = left(deadline);
-        if (rest == milliseconds{0}) {
-            return fail(Errc::unavailable,
-                        fmt::format("{}: {}: no answer within {} s", escaped(uri_.endpoint()), what,
-                                    settings_.answer.count() / 1000));
-        }
-        const auto turned = turn(rest);
-        if (!turned && !done) {
-            return turned;
-        }
+        waited = rest != milliseconds{0}
+                     ? turn(rest)
+                     : fail(Errc::unavailable,
+                            fmt::format("{}: {}: no answer within {} s", escaped(uri_.endpoint()),
+                                        what, settings_.answer.count() / 1000));
     }
-    return {};
+    if (done) {
+        return {};
+    }
+    close();  // the option's callbacks point into the caller's frame
+    return waited;
 }
 
 Result<std::vector<std::string>> PeerConnection::list() {
@@ -363,10 +365,7 @@ Result<std::vector<std::string>> PeerConnection::list() {
     if (::nbd_aio_opt_list(handle_.get(), on_name, on_option_end(end)) == -1) {
         return lost("list of exports");
     }
-    const auto came =
-        turn_until(end.done, steady_clock::now() + settings_.answer, "list of exports");
-    if (!came) {
-        close();  // the callbacks point into this frame
+    if (const auto came = wait_for_option(end.done, "list of exports"); !came) {
         return std::unexpected(came.error());
     }
     if (end.error != 0) {
@@ -393,18 +392,17 @@ Result<void> PeerConnection::select_export(const std::string& export_name) {
     return {};
 }
 
-Result<ExportFacts> PeerConnection::info(const std::string& export_name) {
+template <class Start>
+Result<ExportFacts> PeerConnection::ask_export(const std::string& export_name, Start start,
+                                               const char* what) {
     if (const auto selected = select_export(export_name); !selected) {
         return std::unexpected(selected.error());
     }
     OptionEnd end;
-    if (::nbd_aio_opt_info(handle_.get(), on_option_end(end)) == -1) {
-        return lost("export information");
+    if (start(handle_.get(), on_option_end(end)) == -1) {
+        return lost(what);
     }
-    const auto came =
-        turn_until(end.done, steady_clock::now() + settings_.answer, "export information");
-    if (!came) {
-        close();
+    if (const auto came = wait_for_option(end.done, what); !came) {
         return std::unexpected(came.error());
     }
     if (end.error != 0) {
@@ -414,24 +412,12 @@ Result<ExportFacts> PeerConnection::info(const std::string& export_name) {
     return facts();
 }
 
+Result<ExportFacts> PeerConnection::info(const std::string& export_name) {
+    return ask_export(export_name, ::nbd_aio_opt_info, "export information");
+}
+
 Result<ExportFacts> PeerConnection::open(const std::string& export_name) {
-    if (const auto selected = select_export(export_name); !selected) {
-        return std::unexpected(selected.error());
-    }
-    OptionEnd end;
-    if (::nbd_aio_opt_go(handle_.get(), on_option_end(end)) == -1) {
-        return lost("open");
-    }
-    const auto came = turn_until(end.done, steady_clock::now() + settings_.answer, "open");
-    if (!came) {
-        close();
-        return std::unexpected(came.error());
-    }
-    if (end.error != 0) {
-        return fail(option_errc(end.error),
-                    fmt::format("{}: {}", escaped(uri_.endpoint()), end.text));
-    }
-    return facts();
+    return ask_export(export_name, ::nbd_aio_opt_go, "open");
 }
 
 Result<ExportFacts> PeerConnection::facts() const {

@@ -99,7 +99,6 @@ class PeerConnection {
     struct CloseHandle {
         void operator()(nbd_handle* handle) const;
     };
-    using Deadline = std::chrono::steady_clock::time_point;
 
     PeerConnection(NbdUri uri, PeerSettings settings);
 
@@ -110,7 +109,11 @@ class PeerConnection {
     Result<void> wait_negotiating();
     Result<void> select_export(const std::string& export_name);
     Result<ExportFacts> facts() const;
-    Result<void> turn_until(const bool& done, Deadline deadline, const char* what);
+    // START begins the option that asks about the export.
+    template <class Start>
+    Result<ExportFacts> ask_export(const std::string& export_name, Start start, const char* what);
+    // Gives the connection up when the option is not DONE in time.
+    Result<void> wait_for_option(const bool& done, const char* what);
     std::unexpected<Error> lost(const char* what) const;
 
     NbdUri uri_;
