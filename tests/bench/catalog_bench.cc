@@ -4,6 +4,8 @@
 // million), one location each, on a hundred servers. Prints a Markdown table. The catalog is made
 // in a new directory under DIRECTORY (default: /var/tmp) and removed at the end.
 //
+// catalog_bench --fill FILE DISKS: only makes that catalog, and leaves it (for gateway_bench).
+//
 // All in process, page cache warm from the filling: what is measured is the store's own work.
 
 #include <fmt/format.h>
@@ -176,26 +178,44 @@ void run(std::size_t disks, const std::string& directory) {
         }));
 }
 
-}  // namespace
+// The number of disks that TEXT says; 0 when it says none that will do.
+std::size_t disks_in(const char* text) {
+    const double disks = strtod(text, nullptr);
+    return disks >= kServers && disks <= 1e9 ? static_cast<std::size_t>(disks) : 0;
+}
 
-int main(int argc, char** argv) {
-    const double disks = argc > 1 ? strtod(argv[1], nullptr) : 1e6;
-    if (!(disks >= kServers && disks <= 1e9) || argc > 3) {
-        fmt::print(stderr, "usage: catalog_bench [DISKS (100 to 1e9) [DIRECTORY]]\n");
-        return 2;
+int run_guarded(const std::function<void()>& work) {
+    try {
+        work();
+        return 0;
+    } catch (const std::exception& error) {
+        fmt::print(stderr, "catalog_bench: {}\n", error.what());
+        return 1;
     }
-    std::string directory = std::string(argc > 2 ? argv[2] : "/var/tmp") + "/catalog-bench-XXXXXX";
+}
+
+int measure_in(std::size_t disks, std::string directory) {
+    directory += "/catalog-bench-XXXXXX";
     if (mkdtemp(directory.data()) == nullptr) {
         perror(directory.c_str());
         return 1;
     }
-    int status = 0;
-    try {
-        run(static_cast<std::size_t>(disks), directory);
-    } catch (const std::exception& error) {
-        fmt::print(stderr, "catalog_bench: {}\n", error.what());
-        status = 1;
-    }
+    const int status = run_guarded([&] { run(disks, directory); });
     std::filesystem::remove_all(directory);
     return status;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    const bool only_fill = argc == 4 && std::string_view(argv[1]) == "--fill";
+    const std::size_t disks = only_fill ? disks_in(argv[3]) : disks_in(argc > 1 ? argv[1] : "1e6");
+    if (disks == 0 || (argc > 3 && !only_fill)) {
+        fmt::print(stderr, "usage: catalog_bench [DISKS (100 to 1e9) [DIRECTORY]]\n"
+                           "       catalog_bench --fill FILE DISKS\n");
+        return 2;
+    }
+    if (only_fill)
+        return run_guarded([&] { fill(*must(open_catalog(argv[2], OpenMode::create)), disks); });
+    return measure_in(disks, argc > 2 ? argv[2] : "/var/tmp");
 }

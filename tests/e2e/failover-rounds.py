@@ -2,14 +2,14 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Seeded rounds of failover: one client reads through a gateway while its peer fails.
 
-    failover-rounds.py [--rounds N] [--seed S] [--fault kill|stop|drop] [--limit MILLISECONDS]
-                       [--peer-threads N]
+    failover-rounds.py [--rounds N] [--seed S] [--fault kill|stop|drop|drip]
+                       [--limit MILLISECONDS] [--during SECONDS] [--peer-threads N]
 
 A gateway and two peers that hold the same verified disk. In each round the peer that the
-gateway reads from is killed (kill -9), stopped (SIGSTOP) or cut off (packets dropped: needs root in
-a network namespace of its own). The client, one connection for all rounds, keeps DEPTH reads in
-flight and compares each with the image. A round's stall is its slowest read. Any error, any wrong
-byte, or a stall beyond --limit fails; the stalls are printed.
+gateway reads from is killed (kill -9), stopped (SIGSTOP), cut off (packets dropped: needs root in
+a network namespace of its own) or answers in drops (drip.py before it). The client, one connection
+for all rounds, keeps DEPTH reads in flight and compares each with the image. A round's stall is its
+slowest read. Any error, any wrong byte, or a stall beyond --limit fails; the stalls are printed.
 
 --peer-threads is nbdkit's --threads of the peers. (nbdkit 1.32 aborts when somebody leaves for whom
 several of its threads have replies; a relay that gives a peer up must not do that to it.)
@@ -50,21 +50,38 @@ def wait_for(condition, what):
         time.sleep(0.05)
 
 
+class Drip:
+    """The proxy drip.py before a server."""
+
+    def __init__(self, folder, name):
+        port_file = os.path.join(folder, name + "-drip.port")
+        with open(os.path.join(folder, name + "-drip.log"), "ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, os.path.join(HERE, "listen.py"), port_file, sys.executable,
+                 os.path.join(HERE, "drip.py"), os.path.join(folder, name + ".port")],
+                stdin=subprocess.PIPE, stdout=log, stderr=log)
+        wait_for(lambda: os.path.exists(port_file) and os.path.getsize(port_file),
+                 f"the proxy before {name} listens")
+        with open(port_file, encoding="ascii") as file:
+            self.port = int(file.read())
+
+
 class Server:
     """nbdkit with the plugin; started again, it has its old port."""
 
-    def __init__(self, folder, name, *words):
-        self.folder, self.name, self.words = folder, name, words
+    def __init__(self, folder, name, *words, front=None):
+        self.folder, self.name, self.words, self.front = folder, name, words, front
         self.process, self.port = None, None
 
     def start(self):
         pidfile = os.path.join(self.folder, self.name + ".pid")
         if os.path.exists(pidfile):
             os.unlink(pidfile)
+        port = self.front.port if self.front else "@PORT@"
         command = [os.path.join(HERE, "listen.py"), os.path.join(self.folder, self.name + ".port"),
                    "nbdkit", "--foreground", "--exit-with-parent", "--pidfile=" + pidfile,
                    *self.words[:1], PLUGIN, f"catalog=sqlite:{self.folder}/catalog.db",
-                   "server=" + self.name, "uri=nbd://127.0.0.1:@PORT@", *self.words[1:]]
+                   "server=" + self.name, f"uri=nbd://127.0.0.1:{port}", *self.words[1:]]
         with open(os.path.join(self.folder, self.name + ".log"), "ab") as log:
             self.process = subprocess.Popen([sys.executable] + command, stdout=log, stderr=log)
         wait_for(lambda: os.path.exists(pidfile) and os.path.getsize(pidfile),
@@ -93,6 +110,8 @@ def break_peer(fault, peer):
         peer.kill()
     elif fault == "stop":
         peer.process.send_signal(signal.SIGSTOP)
+    elif fault == "drip":
+        peer.front.process.send_signal(signal.SIGUSR1)
     else:
         iptables("-A", peer.port)
 
@@ -102,6 +121,8 @@ def heal_peer(fault, peer):
         peer.start()
     elif fault == "stop":
         peer.process.send_signal(signal.SIGCONT)
+    elif fault == "drip":
+        peer.front.process.send_signal(signal.SIGUSR2)
     else:
         iptables("-D", peer.port)
 
@@ -149,7 +170,7 @@ class Client:
 
 
 class Federation:
-    def __init__(self, folder, choice, peer_threads):
+    def __init__(self, folder, choice, arguments):
         self.folder = folder
         self.image = bytearray()
         for offset in range(0, IMAGE_SIZE, 65536):
@@ -160,8 +181,9 @@ class Federation:
             os.makedirs(os.path.join(repository, "vm"))
             with open(os.path.join(repository, "vm/disk.raw"), "wb") as file:
                 file.write(self.image)
-            self.peers.append(Server(folder, name, f"--threads={peer_threads}",
-                                     "repository=" + repository))
+            front = Drip(folder, name) if arguments.fault == "drip" else None
+            self.peers.append(Server(folder, name, f"--threads={arguments.peer_threads}",
+                                     "repository=" + repository, front=front))
         self.gateway = Server(folder, "alpha")
         for server in self.peers + [self.gateway]:
             server.start()
@@ -189,13 +211,13 @@ class Federation:
 
 def play(arguments, folder):
     choice = random.Random(arguments.seed)
-    federation = Federation(folder, choice, arguments.peer_threads)
+    federation = Federation(folder, choice, arguments)
     client = Client(f"nbd://127.0.0.1:{federation.gateway.port}/vm/disk", federation.image, choice)
     stalls = []
     for number in range(arguments.rounds):
         peer = federation.serving_peer(client, 0.1 + 0.2 * choice.random())
         client.slowest = 0.0
-        client.run(0.1, lambda: break_peer(arguments.fault, peer))
+        client.run(arguments.during, lambda: break_peer(arguments.fault, peer))
         stalls.append(client.slowest * 1000)
         heal_peer(arguments.fault, peer)
         if any(server.process.poll() is not None for server in federation.peers):
@@ -214,15 +236,17 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=100)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--fault", choices=("kill", "stop", "drop"), default="kill")
+    parser.add_argument("--fault", choices=("kill", "stop", "drop", "drip"), default="kill")
     parser.add_argument("--limit", type=int, default=3000, help="milliseconds of stall")
+    parser.add_argument("--during", type=float, default=0.1,
+                        help="seconds for which reads go on to be sent while the peer fails")
     parser.add_argument("--peer-threads", type=int, default=16)
     arguments = parser.parse_args()
     folder = tempfile.mkdtemp(prefix="signpost-rounds.")
     try:
         play(arguments, folder)
     except SystemExit:
-        for name in ("alpha", "beta", "gamma"):
+        for name in ("alpha", "beta", "gamma", "beta-drip", "gamma-drip"):
             path = os.path.join(folder, name + ".log")
             if os.path.exists(path):
                 with open(path, errors="replace", encoding="utf-8") as log:

@@ -24,7 +24,7 @@ put() {
     for column in $columns; do
         sqlite3 -cmd '.timeout 5000' "$catalog" \
             "UPDATE $place SET $column = replace($column, '$old', '$1')
-             WHERE typeof($column) = 'text' AND instr($column, '$old')" 2>/dev/null || true
+             WHERE typeof($column) = 'text' AND instr($column, '$old')"
     done
     old=$1
 }

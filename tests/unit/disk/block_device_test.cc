@@ -11,6 +11,7 @@
 #include <cstdio>
 
 #include "nbd-server/disk/local_disk.h"
+#include "tests/unit/disk/disk_text.h"
 #include "tests/unit/disk/kept_log.h"
 #include "tests/unit/disk/temp_tree.h"
 #include "tests/unit/requires.h"
@@ -41,17 +42,6 @@ class LoopDevice : public testing::Test {
         std::vector<Repository> all;
         all.push_back(Repository::open(tree.root(), options).value());
         return RepositorySet(std::move(all)).open_image(DiskName::parse("disk").value());
-    }
-
-    static int run(Disk& disk, Request request) { return submit_and_wait(disk, request); }
-
-    static std::string read(Disk& disk, std::uint64_t offset, std::size_t length) {
-        std::string text(length, '?');
-        const int error = run(disk, {.op = Op::read,
-                                     .offset = offset,
-                                     .length = length,
-                                     .buffer = reinterpret_cast<std::byte*>(text.data())});
-        return error == 0 ? text : "error " + std::to_string(error);
     }
 
     TempTree store;
@@ -89,13 +79,7 @@ TEST_F(LoopDevice, ReadsWritesAndZeroes) {
     auto image = open({.writable = true, .block_devices = true});
     ASSERT_TRUE(image.has_value()) << image.error().message;
     const auto disk = make_local_disk(std::move(*image), {}, log).value();
-    std::string text = "hello";
-    EXPECT_EQ(run(*disk, {.op = Op::write,
-                          .flags = kRequestFua,
-                          .offset = 1001,
-                          .length = text.size(),
-                          .buffer = reinterpret_cast<std::byte*>(text.data())}),
-              0);
+    EXPECT_EQ(write(*disk, 1001, "hello", kRequestFua), 0);
     EXPECT_EQ(read(*disk, 1000, 7), "xhellox");
     // Unaligned: the device cannot, so bytes are written.
     EXPECT_EQ(run(*disk, {.op = Op::write_zeroes, .offset = 1001, .length = 5}), 0);

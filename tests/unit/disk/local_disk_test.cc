@@ -15,6 +15,7 @@
 
 #include "nbd-server/disk/image_fingerprint.h"
 #include "nbd-server/wire/protocol.h"
+#include "tests/unit/disk/disk_text.h"
 #include "tests/unit/disk/kept_log.h"
 #include "tests/unit/disk/temp_tree.h"
 
@@ -36,26 +37,6 @@ class LocalDiskTest : public testing::Test {
 
     std::shared_ptr<Disk> disk(bool writable = false, LocalDiskHooks hooks = {}) {
         return make_local_disk(open(writable), std::move(hooks), log).value();
-    }
-
-    static int run(Disk& disk, Request request) { return submit_and_wait(disk, request); }
-
-    // What is read, or "error N".
-    static std::string read(Disk& disk, std::uint64_t offset, std::size_t length) {
-        std::string text(length, '?');
-        const int error = run(disk, {.op = Op::read,
-                                     .offset = offset,
-                                     .length = length,
-                                     .buffer = reinterpret_cast<std::byte*>(text.data())});
-        return error == 0 ? text : "error " + std::to_string(error);
-    }
-
-    static int write(Disk& disk, std::uint64_t offset, std::string text, std::uint8_t flags = 0) {
-        return run(disk, {.op = Op::write,
-                          .flags = flags,
-                          .offset = offset,
-                          .length = text.size(),
-                          .buffer = reinterpret_cast<std::byte*>(text.data())});
     }
 
     static std::vector<Extent> extents(Disk& disk, std::uint64_t offset, std::uint64_t length,
