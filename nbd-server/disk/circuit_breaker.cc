@@ -17,12 +17,23 @@ constexpr std::array<milliseconds, 4> kBackOff{milliseconds{50}, milliseconds{50
 
 }  // namespace
 
-bool CircuitBreaker::would_dial(Time now) const {
+bool CircuitBreaker::lets_through(Time now) const {
     return failures_ == 0 || (!probing_ && now >= not_before_);
 }
 
+bool CircuitBreaker::would_dial(Time now) const {
+    const std::lock_guard lock(mutex_);
+    return lets_through(now);
+}
+
+bool CircuitBreaker::open() const {
+    const std::lock_guard lock(mutex_);
+    return failures_ > 0;
+}
+
 bool CircuitBreaker::may_dial(Time now) {
-    if (!would_dial(now)) {
+    const std::lock_guard lock(mutex_);
+    if (!lets_through(now)) {
         return false;
     }
     probing_ = failures_ > 0;
@@ -30,11 +41,13 @@ bool CircuitBreaker::may_dial(Time now) {
 }
 
 void CircuitBreaker::succeeded() {
+    const std::lock_guard lock(mutex_);
     failures_ = 0;
     probing_ = false;
 }
 
 void CircuitBreaker::failed(Time now) {
+    const std::lock_guard lock(mutex_);
     const auto step = std::min<std::size_t>(failures_, kBackOff.size() - 1);
     random_ = random_ * 1664525U + 1013904223U;
     const auto base = kBackOff[step];
@@ -44,9 +57,13 @@ void CircuitBreaker::failed(Time now) {
     probing_ = false;
 }
 
-void CircuitBreaker::hasten(Time now) { not_before_ = std::min(not_before_, now); }
+void CircuitBreaker::hasten(Time now) {
+    const std::lock_guard lock(mutex_);
+    not_before_ = std::min(not_before_, now);
+}
 
 void CircuitBreaker::withdrawn() {
+    const std::lock_guard lock(mutex_);
     probing_ = false;
 }
 

@@ -8,12 +8,14 @@
 // The back-off stays at or below a second: a server that is back must be in use within a second,
 // and nobody dials unless a request waits.
 //
-// Pure: time comes in as an argument. One thread at a time.
+// Pure: time comes in as an argument. Threads: any, because the loops of a process share what they
+// know of a server.
 
 #pragma once
 
 #include <chrono>
 #include <cstdint>
+#include <mutex>
 
 namespace signpost {
 
@@ -38,9 +40,12 @@ class CircuitBreaker {
     // The dial ended without telling anything about the server (we gave it up).
     void withdrawn();
 
-    bool open() const { return failures_ > 0; }
+    bool open() const;
 
    private:
+    bool lets_through(Time now) const;
+
+    mutable std::mutex mutex_;  // guards all below
     unsigned failures_ = 0;
     bool probing_ = false;
     Time not_before_{};

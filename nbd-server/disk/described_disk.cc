@@ -17,6 +17,15 @@ class DescribedDisk final : public Disk {
     }
 
     const DiskTraits& traits() const override { return traits_; }
+    EventLoop* home_loop() const override { return disk_->home_loop(); }
+    Now read_now(std::uint64_t offset, std::span<std::byte> to) override {
+        return disk_->read_now(offset, to);
+    }
+    Now locate_now(std::uint64_t offset, std::uint32_t length,
+                   std::vector<ReadPart>& parts) override {
+        return disk_->locate_now(offset, length, parts);
+    }
+    bool content_holds() override { return disk_->content_holds(); }
 
    private:
     void start(Request& request) override { disk_->submit(request); }

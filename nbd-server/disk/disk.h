@@ -14,9 +14,11 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
+#include "nbd-server/disk/read_part.h"
 #include "nbd-server/wire/reply_reader.h"
 
 namespace signpost {
@@ -30,12 +32,24 @@ inline constexpr std::uint8_t kRequestOneExtent = 8;  // extents: one is enough
 
 using wire::Extent;
 
+struct Request;
+
+// Takes the bytes of a read where they are, part by part. Parts come in any order and do not
+// overlap; when `done` says success they cover the read, after an error they may not. On the thread
+// of `done`.
+class ReadSink {
+   public:
+    virtual ~ReadSink() = default;
+    virtual void take(Request& request, ReadPart part) = 0;
+};
+
 struct Request {
     Op op = Op::read;
     std::uint8_t flags = 0;
     std::uint64_t offset = 0;
     std::uint64_t length = 0;                // read, write: at most kMaxPayload
-    std::byte* buffer = nullptr;             // read: filled; write: taken from
+    std::byte* buffer = nullptr;             // read without sink: filled; write: taken from
+    ReadSink* sink = nullptr;                // read: of a disk with a home loop only
     std::vector<Extent>* extents = nullptr;  // extents: filled from offset on, at least one
     void (*done)(Request& request, int error) = nullptr;
     void* context = nullptr;  // the caller's own
@@ -50,19 +64,40 @@ struct DiskTraits {
     bool multi_conn = true;  // a flush on one connection covers the writes of all
     bool fast_zero = false;
     bool rotational = false;
+    bool relayed = false;  // from another server
     std::uint32_t minimum_block = 1;  // for writes, trims and zeroes; reads may be unaligned
     std::uint32_t preferred_block = 4096;
     std::string description;  // one line for people: "40 GiB raw on beta, relayed"
 };
 
+class EventLoop;
+
 class Disk {
    public:
+    enum class Now { done, would_wait, failed };
+
     Disk() = default;
     Disk(const Disk&) = delete;
     Disk& operator=(const Disk&) = delete;
     virtual ~Disk() = default;
 
     virtual const DiskTraits& traits() const = 0;
+
+    // Where requests complete. Null: submit() may block, and completes on the caller's thread. Else
+    // submit() never blocks and `done` runs on this loop; a caller on the same loop saves the way
+    // between threads.
+    virtual EventLoop* home_loop() const { return nullptr; }
+
+    // Reads what is at hand without waiting for a device. The range is within the disk. The bytes
+    // count only if content_holds() says so after they were taken.
+    virtual Now read_now(std::uint64_t offset, std::span<std::byte> to);
+
+    // As read_now, but only says where the bytes are; parts in order, from OFFSET on, are appended.
+    virtual Now locate_now(std::uint64_t offset, std::uint32_t length,
+                           std::vector<ReadPart>& parts);
+
+    // False: the content has changed since the disk was opened, and what was read is void.
+    virtual bool content_holds() { return true; }
 
     // Checks range, size and read-only (EINVAL, ENOSPC, EPERM through `done`), completes requests
     // of length 0, then hands over.

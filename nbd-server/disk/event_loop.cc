@@ -13,10 +13,14 @@ namespace signpost {
 
 namespace {
 
-epoll_event make_event(std::uint32_t events, int fd) {
+// What is posted while posted things run is run before the loop looks at descriptors again, so that
+// a reply which sets off a request costs no further round; but not for ever.
+constexpr int kRounds = 4;
+
+epoll_event make_event(std::uint32_t events, int fd, std::uint32_t generation) {
     epoll_event event{};
     event.events = events;
-    event.data.fd = fd;
+    event.data.u64 = std::uint64_t{generation} << 32 | static_cast<std::uint32_t>(fd);
     return event;
 }
 
@@ -24,35 +28,48 @@ epoll_event make_event(std::uint32_t events, int fd) {
 
 EventLoop::EventLoop()
     : epoll_(::epoll_create1(EPOLL_CLOEXEC)), wake_up_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
-    // Edge-triggered: every write wakes the loop, and nobody has to read the counter back.
-    epoll_event event = make_event(EPOLLIN | EPOLLET, wake_up_.get());
+    // Edge-triggered: every write wakes the loop, and nobody has to read the counter back. It has
+    // no watcher: waking up is all.
+    epoll_event event = make_event(EPOLLIN | EPOLLET, wake_up_.get(), 0);
     ::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, wake_up_.get(), &event);
 }
 
 EventLoop::~EventLoop() = default;
 
 void EventLoop::run() {
+    running_on_.store(::pthread_self(), std::memory_order_relaxed);
+    now_ = Clock::now();
     std::array<epoll_event, 128> events;
     while (true) {
-        run_posted_tasks();
+        for (int round = 0; round < kRounds && !nothing_posted(); ++round) {
+            run_posted_tasks();
+        }
         if (stopping_.load() && nothing_posted()) {
-            return;
+            break;
         }
         // Whoever posts after this store sees it and writes the wake-up; whoever posted before is
         // seen by nothing_posted().
         sleeping_.store(true);
         const int timeout = nothing_posted() && !stopping_.load() ? timeout_ms() : 0;
         const int count = ::epoll_wait(epoll_.get(), events.data(), events.size(), timeout);
-        sleeping_.store(false);
+        sleeping_.store(false, std::memory_order_relaxed);
         now_ = Clock::now();
         for (int i = 0; i < count; ++i) {
-            const int fd = events[i].data.fd;
-            // A watcher of this batch may have unwatched another; the wake-up has no watcher.
-            if (const auto found = watchers_.find(fd); found != watchers_.end()) {
-                found->second->on_ready(events[i].events);
-            }
+            dispatch(events[i].data.u64, events[i].events);
         }
         run_due_timers();
+    }
+    running_on_.store({}, std::memory_order_relaxed);
+}
+
+void EventLoop::dispatch(std::uint64_t key, std::uint32_t events) {
+    const auto fd = static_cast<std::uint32_t>(key);
+    if (fd >= watched_.size()) {
+        return;
+    }
+    const Watched& watched = watched_[fd];
+    if (watched.watcher != nullptr && watched.generation == key >> 32) {
+        watched.watcher->on_ready(events);
     }
 }
 
@@ -67,9 +84,14 @@ void EventLoop::wake() {
 }
 
 void EventLoop::post(Task task) {
+    if (is_here()) {
+        tasks_here_.push_back(std::move(task));
+        return;
+    }
     {
         const std::lock_guard lock(mutex_);
         tasks_.push_back(std::move(task));
+        has_posted_.store(true);
     }
     if (sleeping_.exchange(false)) {
         wake();
@@ -77,12 +99,19 @@ void EventLoop::post(Task task) {
 }
 
 void EventLoop::post(Posted& posted) {
+    if (is_here()) {
+        if (!std::exchange(posted.queued_here_, true)) {
+            posted_here_.push_back(&posted);
+        }
+        return;
+    }
     {
         const std::lock_guard lock(mutex_);
         if (std::exchange(posted.queued_, true)) {
             return;
         }
         posted_.push_back(&posted);
+        has_posted_.store(true);
     }
     if (sleeping_.exchange(false)) {
         wake();
@@ -90,56 +119,79 @@ void EventLoop::post(Posted& posted) {
 }
 
 void EventLoop::cancel(Posted& posted) {
+    posted.queued_here_ = false;
+    std::erase(posted_here_, &posted);
+    std::replace(running_.begin(), running_.end(), &posted, static_cast<Posted*>(nullptr));
     const std::lock_guard lock(mutex_);
     posted.queued_ = false;
     std::erase(posted_, &posted);
-    std::replace(running_.begin(), running_.end(), &posted, static_cast<Posted*>(nullptr));
 }
 
-bool EventLoop::nothing_posted() {
+bool EventLoop::nothing_posted() const {
+    return posted_here_.empty() && tasks_here_.empty() && !has_posted_.load();
+}
+
+// What others have posted joins what was posted here.
+void EventLoop::take_posted() {
     const std::lock_guard lock(mutex_);
-    return tasks_.empty() && posted_.empty();
+    has_posted_.store(false);
+    for (Task& task : tasks_) {
+        tasks_here_.push_back(std::move(task));
+    }
+    tasks_.clear();
+    for (Posted* posted : posted_) {
+        posted->queued_ = false;
+        if (!std::exchange(posted->queued_here_, true)) {
+            posted_here_.push_back(posted);
+        }
+    }
+    posted_.clear();
 }
 
 void EventLoop::run_posted_tasks() {
-    std::vector<Task> tasks;
-    {
-        const std::lock_guard lock(mutex_);
-        tasks.swap(tasks_);
-        running_.swap(posted_);
-        for (Posted* posted : running_) {
-            posted->queued_ = false;
-        }
+    if (has_posted_.load()) {
+        take_posted();
     }
-    for (Task& task : tasks) {
+    running_tasks_.swap(tasks_here_);
+    running_.swap(posted_here_);
+    for (Task& task : running_tasks_) {
         task();
     }
+    running_tasks_.clear();
     for (std::size_t i = 0; i < running_.size(); ++i) {
-        if (running_[i] != nullptr) {
-            running_[i]->run_posted();
+        if (Posted* posted = running_[i]; posted != nullptr) {
+            posted->queued_here_ = false;
+            posted->run_posted();
         }
     }
     running_.clear();
 }
 
 bool EventLoop::watch(int fd, std::uint32_t events, Watcher& watcher) {
-    epoll_event event = make_event(events, fd);
+    const auto index = static_cast<std::size_t>(fd);
+    if (index >= watched_.size()) {
+        watched_.resize(index + 1);
+    }
+    Watched& watched = watched_[index];
+    epoll_event event = make_event(events, fd, watched.generation + 1);
     if (::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &event) != 0) {
         return false;
     }
-    watchers_[fd] = &watcher;
+    ++watched.generation;
+    watched.watcher = &watcher;
     return true;
 }
 
 void EventLoop::rewatch(int fd, std::uint32_t events, Watcher& watcher) {
-    epoll_event event = make_event(events, fd);
+    Watched& watched = watched_[static_cast<std::size_t>(fd)];
+    epoll_event event = make_event(events, fd, watched.generation);
     ::epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, fd, &event);
-    watchers_[fd] = &watcher;
+    watched.watcher = &watcher;
 }
 
 void EventLoop::unwatch(int fd) {
     ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, fd, nullptr);
-    watchers_.erase(fd);
+    watched_[static_cast<std::size_t>(fd)].watcher = nullptr;
 }
 
 EventLoop::Timer EventLoop::call_at(Time due, Task task) {
@@ -163,11 +215,13 @@ void EventLoop::run_due_timers() {
     }
 }
 
+// By the time of the wake-up, so that it costs no look at the clock: a timer is late by what the
+// batch took, at most.
 int EventLoop::timeout_ms() const {
     if (timers_.empty()) {
         return -1;
     }
-    const auto wait = timers_.begin()->first.first - Clock::now();
+    const auto wait = timers_.begin()->first.first - now_;
     const auto ms = std::chrono::ceil<std::chrono::milliseconds>(wait).count();
     return static_cast<int>(std::clamp<long long>(ms, 0, 60'000));
 }

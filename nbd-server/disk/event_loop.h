@@ -3,12 +3,16 @@
 // EventLoop waits for sockets and timers on one thread and runs what other threads post to it. All
 // relay state lives on that thread, so none of it needs a lock.
 //
-// Posting is cheap under load: a wake-up is written only when the loop is about to sleep.
+// Posting is cheap under load: a wake-up is written only when the loop is about to sleep, and what
+// the loop's own thread posts takes no lock. It runs when all descriptors that are ready have been
+// looked at, so what a whole batch of them asks for can leave together.
 //
-// Lifetime: outlives watchers and timers. Threads: post() and stop() from any; all else on the
-// loop's own thread, or before run().
+// Lifetime: outlives watchers and timers. Threads: post(), stop() and is_here() from any; all else
+// on the loop's own thread, or before run().
 
 #pragma once
+
+#include <pthread.h>
 
 #include <atomic>
 #include <chrono>
@@ -16,7 +20,6 @@
 #include <functional>
 #include <map>
 #include <mutex>
-#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -46,7 +49,8 @@ class EventLoop {
 
        private:
         friend class EventLoop;
-        bool queued_ = false;  // guarded by EventLoop::mutex_
+        bool queued_here_ = false;  // by the loop's own thread
+        bool queued_ = false;       // by another; guarded by EventLoop::mutex_
     };
 
     struct Timer {
@@ -62,6 +66,9 @@ class EventLoop {
     // Runs until stop(); what was posted before stop() is still run.
     void run();
     void stop();
+
+    // On the loop's own thread while it runs.
+    bool is_here() const { return running_on_.load(std::memory_order_relaxed) == ::pthread_self(); }
 
     void post(Task task);
     void post(Posted& posted);
@@ -81,23 +88,39 @@ class EventLoop {
     Time now() const { return now_; }
 
    private:
+    // The generation tells an event of a descriptor that was unwatched in this batch from one of
+    // its successor of the same number.
+    struct Watched {
+        Watcher* watcher = nullptr;
+        std::uint32_t generation = 0;
+    };
+
     void wake();
+    void dispatch(std::uint64_t key, std::uint32_t events);
+    void take_posted();
     void run_posted_tasks();
     void run_due_timers();
     int timeout_ms() const;
-    bool nothing_posted();
+    bool nothing_posted() const;
 
     UniqueFd epoll_;
     UniqueFd wake_up_;
-    std::unordered_map<int, Watcher*> watchers_;
+    std::vector<Watched> watched_;  // by descriptor
     std::map<std::pair<Time, std::uint64_t>, Task> timers_;
     std::uint64_t next_timer_ = 1;
     Time now_ = Clock::now();
+    std::atomic<pthread_t> running_on_{};
+
+    // Of the loop's own thread.
+    std::vector<Task> tasks_here_;
+    std::vector<Posted*> posted_here_;
+    std::vector<Task> running_tasks_;  // the batch that run_posted_tasks() works on
+    std::vector<Posted*> running_;
 
     std::mutex mutex_;
-    std::vector<Task> tasks_;       // guarded by mutex_
-    std::vector<Posted*> posted_;   // guarded by mutex_
-    std::vector<Posted*> running_;  // the batch that run_posted_tasks() works on
+    std::vector<Task> tasks_;              // guarded by mutex_
+    std::vector<Posted*> posted_;          // guarded by mutex_
+    std::atomic<bool> has_posted_{false};  // whether these two hold anything
     std::atomic<bool> sleeping_{false};
     std::atomic<bool> stopping_{false};
 };

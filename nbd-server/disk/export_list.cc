@@ -20,12 +20,20 @@ ExportEntry own_entry(const Image& image) {
     return {image.name.str(), describe_own_disk(image.size, image.format)};
 }
 
+std::vector<Image>::const_iterator first_after(const std::vector<Image>& own,
+                                               const std::string& after) {
+    return std::ranges::upper_bound(own, after, {},
+                                    [](const Image& image) -> const std::string& {
+                                        return image.name.str();
+                                    });
+}
+
 // Merges the two sorted sequences: the catalog's records are put in one by one, own images come
 // from the vector.
 class Merge {
    public:
     Merge(const ExportListSource& source, std::vector<Server> servers, std::size_t limit)
-        : source_(source), own_(source.own.begin()), limit_(limit) {
+        : source_(source), own_(first_after(source.own, source.after)), limit_(limit) {
         for (auto& server : servers) {
             newest_heartbeat_ = std::max(newest_heartbeat_, server.last_heartbeat);
             servers_.emplace(server.name, std::move(server));
@@ -104,7 +112,7 @@ Result<Federation::Listing> list_exports(const ExportListSource& source, std::si
         return std::unexpected(servers.error());
     }
     Merge merge(source, std::move(*servers), limit);
-    std::string after;
+    std::string after = source.after;
     while (!merge.full()) {
         const std::size_t wanted = std::min(kPage, merge.room() + 1);
         auto page = source.catalog.list("", after, wanted);
@@ -122,14 +130,13 @@ Result<Federation::Listing> list_exports(const ExportListSource& source, std::si
     return merge.finish();
 }
 
-Federation::Listing list_own_exports(const std::vector<Image>& own, std::size_t limit) {
+Federation::Listing list_own_exports(const std::vector<Image>& own, std::size_t limit,
+                                     const std::string& after) {
     Federation::Listing listing;
     listing.complete = false;
-    for (const Image& image : own) {
-        if (listing.entries.size() == limit) {
-            break;
-        }
-        listing.entries.push_back(own_entry(image));
+    for (auto image = first_after(own, after);
+         image != own.end() && listing.entries.size() < limit; ++image) {
+        listing.entries.push_back(own_entry(*image));
     }
     return listing;
 }

@@ -24,12 +24,14 @@ struct ExportListSource {
     std::string own_server;
     std::string own_site;           // empty: as the catalog has it
     const std::vector<Image>& own;  // ordered by name
+    std::string after;              // only names behind it
 };
 
 // With the catalog's error when it cannot be read.
 Result<Federation::Listing> list_exports(const ExportListSource& source, std::size_t limit);
 
 // Without the catalog: own images only; never complete.
-Federation::Listing list_own_exports(const std::vector<Image>& own, std::size_t limit);
+Federation::Listing list_own_exports(const std::vector<Image>& own, std::size_t limit,
+                                     const std::string& after);
 
 }  // namespace signpost

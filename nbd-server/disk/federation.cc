@@ -30,8 +30,9 @@ std::string key_of(const OpenImage& image) {
                        image.writable);
 }
 
-std::string key_of(const RelayPlan& plan) {
-    std::string key = fmt::format("relay\n{}\n{}", plan.disk.str(), plan.traits.read_only);
+std::string key_of(const RelayPlan& plan, const Asker& asker) {
+    std::string key =
+        fmt::format("relay\n{}\n{}\n{}", plan.disk.str(), plan.traits.read_only, asker.who);
     for (const Upstream& upstream : plan.upstreams) {
         const Location& location = upstream.location;
         key += fmt::format("\n{}\n{}\n{}\n{}", location.server, location.size, location.generation,
@@ -51,7 +52,8 @@ class LiveFederation final : public Federation {
           planner_(*parts_.catalog, parts_.server, parts_.site),
           own_images_(*parts_.repositories, parts_.publisher.get()) {}
 
-    Result<std::shared_ptr<Disk>> open(const std::string& export_name, bool writable) override {
+    Result<std::shared_ptr<Disk>> open(const std::string& export_name, bool writable,
+                                       const Asker& asker) override {
         const auto name = ExportName::parse(export_name);
         if (!name) {
             return std::unexpected(name.error());
@@ -61,7 +63,7 @@ class LiveFederation final : public Federation {
         if (own || name->local_only) {
             return own;
         }
-        auto relayed = open_relayed(name->disk, wish);
+        auto relayed = open_relayed(name->disk, wish, asker);
         if (own.error().code == Errc::not_found) {
             return relayed;
         }
@@ -73,15 +75,18 @@ class LiveFederation final : public Federation {
         return relayed;
     }
 
-    Result<Listing> exports(std::size_t limit) override {
+    Result<Listing> exports(std::size_t limit, const std::string& after) override {
         const auto own = own_images_.get();
-        auto listing = list_exports({*parts_.catalog, parts_.server, parts_.site, *own}, limit);
+        auto listing =
+            list_exports({*parts_.catalog, parts_.server, parts_.site, *own, after}, limit);
         if (listing || own->empty()) {
             return listing;
         }
         log_.error(fmt::format("the export list has own images only: {}", listing.error().message));
-        return list_own_exports(*own, limit);
+        return list_own_exports(*own, limit, after);
     }
+
+    RelayEngine& engine() override { return *parts_.engine; }
 
    private:
     Result<std::shared_ptr<Disk>> open_own(const ExportName& name, bool writable) {
@@ -115,12 +120,13 @@ class LiveFederation final : public Federation {
         return disks_.add(key, std::move(*disk));
     }
 
-    Result<std::shared_ptr<Disk>> open_relayed(const DiskName& disk, bool writable) {
-        auto plan = planner_.plan(disk, writable);
+    Result<std::shared_ptr<Disk>> open_relayed(const DiskName& disk, bool writable,
+                                               const Asker& asker) {
+        auto plan = planner_.plan(disk, writable, asker);
         if (!plan) {
             return std::unexpected(plan.error());
         }
-        const std::string key = key_of(*plan);
+        const std::string key = key_of(*plan, asker);
         if (auto open = disks_.find(key)) {
             return open;
         }

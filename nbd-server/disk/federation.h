@@ -8,6 +8,7 @@
 
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -39,6 +40,17 @@ struct ExportEntry {
     std::string description;  // "40 GiB raw on beta, relayed"
 };
 
+// For whom a disk is opened, where that is to be told to the servers that hold it.
+struct Asker {
+    // Sessions share a relay only when these are equal; no line feed in it. Empty: the relay asks
+    // for itself.
+    std::string who;
+
+    // A ticket for one connection to SERVER, of this kind of access; as Upstream::ticket.
+    std::function<Result<std::string>(const std::string& server, const DiskName& disk, bool write)>
+        ticket;
+};
+
 class Federation {
    public:
     Federation() = default;
@@ -48,16 +60,21 @@ class Federation {
 
     // invalid: not a disk name; not_found; unavailable: the catalog is down and the disk is not
     // ours; or as RepositorySet::open_image. WRITABLE asks for a writable disk; what is granted is
-    // in the disk's traits.
-    virtual Result<std::shared_ptr<Disk>> open(const std::string& export_name, bool writable) = 0;
+    // in the disk's traits. With an ASKER who is to be told of, a foreign server's disk is never
+    // writable: it would be written by a client of whom that server knows nothing.
+    virtual Result<std::shared_ptr<Disk>> open(const std::string& export_name, bool writable,
+                                               const Asker& asker = {}) = 0;
 
-    // All disks of the federation, at most LIMIT, own images included, in byte order; `complete`
-    // says whether that was all. No peer is asked.
+    // All disks of the federation whose names come after AFTER, at most LIMIT, own images included,
+    // in byte order; `complete` says whether that was all. No peer is asked.
     struct Listing {
         std::vector<ExportEntry> entries;
         bool complete = true;
     };
-    virtual Result<Listing> exports(std::size_t limit) = 0;
+    virtual Result<Listing> exports(std::size_t limit, const std::string& after = {}) = 0;
+
+    // Whose loops the relayed disks live on.
+    virtual RelayEngine& engine() = 0;
 };
 
 // Errors that the operator should see before serving starts: bad directory, corrupt or newer

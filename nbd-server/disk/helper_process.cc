@@ -20,6 +20,7 @@
 #include <cstring>
 
 #include "nbd-server/disk/helper_sandbox.h"
+#include "nbd-server/disk/landlock.h"
 
 namespace signpost {
 namespace {

@@ -3,7 +3,7 @@
 // The files that a helper may open, as Landlock rules: the system's programs and libraries, and the
 // files of its image. So even a header that was changed after it was checked leads nowhere else.
 //
-// Threads: any. restrict_to_ruleset is async-signal-safe.
+// Threads: any.
 
 #pragma once
 
@@ -14,10 +14,8 @@
 
 namespace signpost {
 
-// Empty when the kernel has no Landlock: the helper then relies on the other rules alone.
+// For restrict_to_ruleset (landlock.h). Empty when the kernel has no Landlock: the helper then
+// relies on the other rules alone.
 UniqueFd make_ruleset(std::span<const int> files, bool write, const std::string& program);
-
-// For the calling thread and its children, for good. Needs PR_SET_NO_NEW_PRIVS.
-void restrict_to_ruleset(int ruleset);
 
 }  // namespace signpost

@@ -11,9 +11,11 @@
 #include <atomic>
 #include <bit>
 #include <cerrno>
+#include <mutex>
 #include <utility>
 
 #include "nbd-server/disk/beneath.h"
+#include "nbd-server/disk/cached_pages.h"
 #include "nbd-server/disk/content_guard.h"
 #include "nbd-server/disk/disk_description.h"
 #include "nbd-server/disk/group_sync.h"
@@ -83,6 +85,7 @@ class LocalDisk final : public Disk {
           label_(fmt::format("disk '{}': file {}", escaped(image.name.str()),
                              escaped(image.chain.front().path))),
           log_(log),
+          cached_(file_.get()),
           guard_(file_.get(), image.writable, label_, log),
           first_write_(std::move(hooks.before_first_write)),
           sync_(file_.get()) {
@@ -102,6 +105,9 @@ class LocalDisk final : public Disk {
             return fail(Errc::io, fmt::format("{}: {}", label_, error_text(errno)));
         }
         block_device_ = S_ISBLK(status.st_mode);
+        // Of a writable image what is a hole now may soon be none.
+        sparse_ = !block_device_ && traits_.read_only &&
+                  static_cast<std::uint64_t>(status.st_blocks) * 512 < traits_.size;
         const int fd = file_.get();
         auto now = image_fingerprint({&fd, 1}, !traits_.read_only);
         if (!now) {
@@ -118,7 +124,57 @@ class LocalDisk final : public Disk {
 
     const DiskTraits& traits() const override { return traits_; }
 
+    // Anything but all the bytes is left to read(), which may wait and knows how to complain.
+    Now read_now(std::uint64_t offset, std::span<std::byte> to) override {
+        return cached_.read(offset, to) ? Now::done : Now::would_wait;
+    }
+
+    Now locate_now(std::uint64_t offset, std::uint32_t length,
+                   std::vector<ReadPart>& parts) override {
+        const std::size_t before = parts.size();
+        const std::uint64_t end = offset + length;
+        for (std::uint64_t at = offset; at < end;) {
+            const Extent extent = sparse_ ? known_extents_.at(at, end, *this)
+                                          : Extent{.length = end - at, .flags = 0};
+            ReadPart part;
+            part.place = extent.flags == 0 ? ReadPart::Place::file : ReadPart::Place::hole;
+            part.offset = part.at = at;
+            part.length = static_cast<std::uint32_t>(extent.length);
+            part.file = file_.get();
+            if (part.place == ReadPart::Place::file && !cached_.covers(at, part.length)) {
+                parts.resize(before);
+                return Now::would_wait;
+            }
+            parts.push_back(std::move(part));
+            at += extent.length;
+        }
+        return Now::done;
+    }
+
+    bool content_holds() override { return guard_.holds(); }
+
    private:
+    // The last extent that was asked for: a client that reads through a disk asks once for each.
+    class KnownExtent {
+       public:
+        Extent at(std::uint64_t offset, std::uint64_t end, const LocalDisk& disk) {
+            const std::lock_guard lock(mutex_);
+            if (offset < begin_ || offset >= end_) {
+                const Extent found = disk.extent_at(offset, disk.traits_.size);
+                begin_ = offset;
+                end_ = offset + found.length;
+                flags_ = found.flags;
+            }
+            return {.length = std::min(end, end_) - offset, .flags = flags_};
+        }
+
+       private:
+        std::mutex mutex_;  // guards all below
+        std::uint64_t begin_ = 0;
+        std::uint64_t end_ = 0;
+        std::uint32_t flags_ = 0;
+    };
+
     void start(Request& request) override { request.done(request, run(request)); }
 
     int run(Request& request) {
@@ -333,6 +389,9 @@ class LocalDisk final : public Disk {
     Log& log_;
     DiskTraits traits_;
     bool block_device_ = false;
+    bool sparse_ = false;
+    CachedPages cached_;
+    KnownExtent known_extents_;
     ContentGuard guard_;
     FirstWrite first_write_;
     GroupSync sync_;

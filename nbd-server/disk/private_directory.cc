@@ -91,7 +91,9 @@ std::pair<std::string, UniqueFd> make_in(const std::string& parent, const std::s
     return {};
 }
 
-std::vector<std::string> candidates() {
+}  // namespace
+
+std::vector<std::string> private_directory_parents() {
     std::vector<std::string> result;
     for (const char* name : {"RUNTIME_DIRECTORY", "XDG_RUNTIME_DIR"}) {
         const char* value = ::getenv(name);
@@ -104,11 +106,9 @@ std::vector<std::string> candidates() {
     return result;
 }
 
-}  // namespace
-
 Result<PrivateDirectory> PrivateDirectory::make(const std::string& prefix) {
     int error = ENAMETOOLONG;
-    for (const std::string& parent : candidates()) {
+    for (const std::string& parent : private_directory_parents()) {
         const std::size_t length = parent.size() + 1 + prefix.size() + 7 + kRoomForName;
         if (length > sizeof(sockaddr_un::sun_path)) {
             continue;

@@ -9,6 +9,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "catalog/error.h"
 #include "nbd-server/disk/unique_fd.h"
@@ -35,6 +36,9 @@ class PrivateDirectory {
     std::string path_;
     UniqueFd lock_;
 };
+
+// Where make() looks, in its order.
+std::vector<std::string> private_directory_parents();
 
 // A listening socket bound to PATH; what was there before is removed.
 Result<UniqueFd> listen_at(const std::string& path);

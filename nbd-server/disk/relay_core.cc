@@ -20,7 +20,10 @@ using wire::Command;
 // bits.
 constexpr std::uint64_t kPayloadPiece = 32 * 1024 * 1024;
 constexpr std::uint64_t kRangePiece = 1024 * 1024 * 1024;
-constexpr std::size_t kMaxSlots = 1 << 16;
+// What is delivered part by part travels in pieces of this size: a server that dies half-way
+// through one costs no more, and a pipe holds one even when it comes in small fragments.
+constexpr std::uint64_t kSinkPiece = 256 * 1024;
+constexpr std::size_t kSpares = 256;
 
 Command command_of(Op op) {
     switch (op) {
@@ -56,7 +59,10 @@ bool changes(Command command) {
            command == Command::write_zeroes;
 }
 
-std::uint64_t piece_limit(Command command) {
+std::uint64_t piece_limit(Command command, const Request& request) {
+    if (request.sink != nullptr) {
+        return kSinkPiece;
+    }
     const bool carries_payload = command == Command::read || command == Command::write;
     // Zeroes may have to be sent as data, where a server has no WRITE_ZEROES.
     return carries_payload || command == Command::write_zeroes ? kPayloadPiece : kRangePiece;
@@ -64,14 +70,19 @@ std::uint64_t piece_limit(Command command) {
 
 }  // namespace
 
-bool RelayCore::Piece::changes_content() const { return changes(command); }
+bool RelayCore::Piece::changes_content() const {
+    return changes(command);
+}
 
 std::string RelayCore::Route::name() const {
     return upstream.location.server.empty() ? "its helper" : upstream.location.server;
 }
 
 RelayCore::RelayCore(RelayServices& services, RelayPlan plan)
-    : services_(services), plan_(std::move(plan)), limits_(services.settings.limits) {
+    : services_(services),
+      plan_(std::move(plan)),
+      limits_(services.settings.limits),
+      ahead_(plan_.traits.size, services.ahead) {
     for (const Upstream& upstream : plan_.upstreams) {
         adopt(upstream);
     }
@@ -80,9 +91,12 @@ RelayCore::RelayCore(RelayServices& services, RelayPlan plan)
 RelayCore::~RelayCore() = default;
 
 void RelayCore::accept(Request& request) {
-    {
+    if (services_.loop.is_here()) {
+        inbox_here_.push_back(&request);
+    } else {
         const std::lock_guard lock(inbox_mutex_);
         inbox_.push_back(&request);
+        has_inbox_.store(true, std::memory_order_release);
     }
     services_.loop.post(*this);
 }
@@ -97,7 +111,7 @@ void RelayCore::shut_down() {
         }
     }
     for (const auto& route : routes_) {
-        if (route->dialling) {
+        if (route->dials > 0) {
             breaker(*route).withdrawn();  // else nobody else could probe the server
         }
     }
@@ -107,10 +121,13 @@ void RelayCore::shut_down() {
 }
 
 void RelayCore::run_posted() {
-    {
+    if (has_inbox_.load(std::memory_order_acquire)) {
         const std::lock_guard lock(inbox_mutex_);
-        taking_.swap(inbox_);
+        has_inbox_.store(false, std::memory_order_relaxed);
+        inbox_here_.insert(inbox_here_.end(), inbox_.begin(), inbox_.end());
+        inbox_.clear();
     }
+    taking_.swap(inbox_here_);
     for (Request* request : taking_) {
         take(*request);
     }
@@ -120,8 +137,7 @@ void RelayCore::run_posted() {
 
 // Cuts a request into pieces; they wait for pump().
 void RelayCore::take(Request& request) {
-    auto* transfer =
-        new Transfer{.request = &request, .deadline = EventLoop::Clock::now() + limits_.request};
+    Transfer* transfer = new_transfer(request);
     const Command command = command_of(request.op);
     const bool is_write = changes(command);
     if (command == Command::flush && plan_.traits.read_only) {
@@ -134,6 +150,9 @@ void RelayCore::take(Request& request) {
         finish_transfer(*transfer);
         return;
     }
+    if (command == Command::read && reads_ahead()) {
+        ahead_.note(request.offset, request.length, services_.loop.now());
+    }
     cut(request, *transfer, command, wire_flags(request));
     if (is_write && first_write_ == FirstWrite::none_yet) {
         hold_first_write();
@@ -142,18 +161,24 @@ void RelayCore::take(Request& request) {
 }
 
 void RelayCore::cut(Request& request, Transfer& transfer, Command command, std::uint16_t flags) {
-    const std::uint64_t limit = piece_limit(command);
+    const std::uint64_t limit = piece_limit(command, request);
     const std::uint64_t total =
         command == Command::block_status ? std::min(request.length, limit) : request.length;
+    const bool by_blocks = reads_ahead();
     std::uint64_t done = 0;
     do {
-        const std::uint64_t length = std::min(total - done, limit);
-        Piece& piece = new_piece(Piece::Purpose::request, command, request.offset + done,
+        std::uint64_t length = std::min(total - done, limit);
+        if (command == Command::read && by_blocks) {
+            length =
+                std::min(length, RelayAhead::kBlock - (request.offset + done) % RelayAhead::kBlock);
+        }
+        Piece& piece = new_piece(Purpose::request, command, request.offset + done,
                                  static_cast<std::uint32_t>(length));
         piece.transfer = &transfer;
         piece.flags = flags;
         piece.deadline = transfer.deadline;
-        if (command == Command::read) {
+        piece.to_sink = request.sink != nullptr;
+        if (command == Command::read && !piece.to_sink) {
             piece.buffer = request.buffer + done;
         } else if (command == Command::write) {
             const std::byte* from = request.buffer + done;
@@ -165,15 +190,32 @@ void RelayCore::cut(Request& request, Transfer& transfer, Command command, std::
     } while (done < total);
 }
 
-RelayCore::Piece& RelayCore::new_piece(Piece::Purpose purpose, Command command,
-                                       std::uint64_t offset, std::uint32_t length) {
+RelayCore::Transfer* RelayCore::new_transfer(Request& request) {
+    if (spare_transfers_.empty()) {
+        spare_transfers_.push_back(std::make_unique<Transfer>());
+    }
+    Transfer* transfer = spare_transfers_.back().release();
+    spare_transfers_.pop_back();
+    *transfer = {.request = &request, .deadline = services_.loop.now() + limits_.request};
+    return transfer;
+}
+
+void RelayCore::free_transfer(Transfer* transfer) {
+    std::unique_ptr<Transfer> freed(transfer);
+    if (spare_transfers_.size() < kSpares) {
+        spare_transfers_.push_back(std::move(freed));
+    }
+}
+
+RelayCore::Piece& RelayCore::new_piece(Purpose purpose, Command command, std::uint64_t offset,
+                                       std::uint32_t length) {
     if (spare_.empty()) {
         spare_.push_back(std::make_unique<Piece>());
     }
     pieces_.push_back(std::move(spare_.back()));
     spare_.pop_back();
     Piece& piece = *pieces_.back();
-    piece = Piece{};
+    static_cast<PieceTerms&>(piece) = {};
     piece.purpose = purpose;
     piece.command = command;
     piece.offset = offset;
@@ -191,7 +233,7 @@ void RelayCore::free_piece(Piece& piece) {
     }
     pieces_.pop_back();
     freed->payload.reset();
-    if (spare_.size() < 256) {
+    if (spare_.size() < kSpares) {
         spare_.push_back(std::move(freed));
     }
 }
@@ -209,19 +251,26 @@ void RelayCore::pump() {
     do {
         pump_again_ = false;
         place_replays();
-        std::deque<Piece*> passed;
-        passed.swap(waiting_);
-        for (Piece* piece : passed) {
-            if (replay_pending() || !place_waiting(*piece)) {
+        passing_.swap(waiting_);
+        bool no_lane = false;  // for a read that any route may serve; then for no such read
+        for (Piece* piece : passing_) {
+            const bool plain = piece->command == Command::read && piece->refused_by == 0;
+            if (replay_pending() || (plain && no_lane) || !place_waiting(*piece)) {
                 waiting_.push_back(piece);
+                no_lane |= plain;
             }
         }
+        passing_.clear();
     } while (pump_again_);
+    place_ahead();
     pumping_ = false;
     flush_lanes();
 }
 
 bool RelayCore::place_waiting(Piece& piece) {
+    if (serve_from_ahead(piece)) {
+        return true;
+    }
     if (piece.changes_content() && !write_may_go(piece)) {
         return false;
     }
@@ -277,6 +326,7 @@ void RelayCore::split(Piece& piece, std::uint32_t maximum) {
     rest.transfer = piece.transfer;
     rest.flags = piece.flags;
     rest.deadline = piece.deadline;
+    rest.to_sink = piece.to_sink;
     rest.buffer = piece.buffer == nullptr ? nullptr : piece.buffer + maximum;
     if (piece.payload) {
         const auto middle = piece.payload->begin() + maximum;
@@ -288,249 +338,6 @@ void RelayCore::split(Piece& piece, std::uint32_t maximum) {
     ++piece.transfer->pieces_left;
     waiting_.push_back(&rest);
     pump_again_ = true;
-}
-
-std::uint64_t RelayCore::take_slot(Piece& piece, unsigned which) {
-    std::size_t slot = slots_.size();
-    if (free_slots_.empty()) {
-        slots_.emplace_back();
-    } else {
-        slot = free_slots_.back();
-        free_slots_.pop_back();
-    }
-    const std::uint64_t cookie = next_sequence_++ << 16 | slot;
-    slots_[slot] = {cookie, &piece, which};
-    return cookie;
-}
-
-// What to ask of the server: the piece itself, or the whole blocks that cover it where the server
-// wants whole blocks (R9), into the piece's buffer or one of the attempt's own.
-wire::Pending RelayCore::shape(const Piece& piece, Attempt& attempt, bool first,
-                               std::uint64_t block) const {
-    wire::Pending pending{.command = piece.command,
-                          .offset = piece.offset,
-                          .length = piece.length,
-                          .buffer = piece.buffer};
-    const bool reads = piece.command == Command::read || piece.command == Command::block_status ||
-                       piece.command == Command::cache;
-    attempt.skip = 0;
-    if (reads && ((piece.offset | piece.length) & (block - 1)) != 0) {
-        attempt.skip = static_cast<std::uint32_t>(piece.offset & (block - 1));
-        pending.offset = piece.offset - attempt.skip;
-        const std::uint64_t wanted = std::uint64_t{piece.length} + attempt.skip + block - 1;
-        pending.length = static_cast<std::uint32_t>(
-            std::min(wanted & ~(block - 1), plan_.traits.size - pending.offset));
-    }
-    attempt.bounce.reset();
-    // The loser of a race must not write into the client's buffer, so a second attempt has its own.
-    const bool bounces = !first || pending.length != piece.length || piece.buffer == nullptr;
-    if (piece.command == Command::read && bounces) {
-        attempt.bounce = std::make_unique_for_overwrite<std::byte[]>(pending.length);
-        pending.buffer = attempt.bounce.get();
-    }
-    if (piece.command == Command::block_status) {
-        attempt.extents.clear();
-        pending.extents = &attempt.extents;
-    }
-    return pending;
-}
-
-// A write that must be durable says so itself where the server can do that, and else is followed by
-// a flush.
-void RelayCore::settle_fua(Piece& piece, const wire::ExportInfo& info) {
-    if (!piece.changes_content() || piece.transfer == nullptr) {
-        return;
-    }
-    const bool alone = piece.transfer->flush_after && piece.transfer->pieces_left == 1;
-    if (!alone && (piece.flags & wire::kCommandFua) == 0) {
-        return;
-    }
-    const bool can = (info.flags & wire::kFlagSendFua) != 0;
-    piece.transfer->flush_after = !can;
-    piece.flags &= static_cast<std::uint16_t>(~wire::kCommandFua);
-    piece.flags |= can ? wire::kCommandFua : 0;
-}
-
-void RelayCore::place(Piece& piece, unsigned which, Lane& lane) {
-    Attempt& attempt = piece.attempts[which];
-    attempt.lane = &lane;
-    attempt.cookie = take_slot(piece, which);
-    attempt.sent = services_.loop.now();
-    const wire::ExportInfo& info = lane.link->info();
-    const wire::Pending pending = shape(piece, attempt, which == 0, info.minimum_block);
-    settle_fua(piece, info);
-    if (piece.command == Command::flush) {
-        piece.flush_epoch = write_log_.flush_begins();
-    }
-    if (piece.changes_content()) {
-        log_write(piece);
-    }
-    ++lane.pieces;
-    lane.bytes += piece.length;
-    lane.dirty = true;
-    lane.last_used = attempt.sent;
-    lane.link->send(pending, piece.flags, attempt.cookie, piece.payload);
-}
-
-void RelayCore::flush_lanes() {
-    for (const auto& lane : lanes_) {
-        if (std::exchange(lane->dirty, false)) {
-            lane->link->flush();
-        }
-    }
-}
-
-void RelayCore::drop_attempt(Piece& piece, unsigned which, bool abandon) {
-    Attempt& attempt = piece.attempts[which];
-    if (attempt.lane == nullptr) {
-        return;
-    }
-    const auto slot = static_cast<std::uint16_t>(attempt.cookie & (kMaxSlots - 1));
-    slots_[slot] = {};
-    free_slots_.push_back(slot);
-    --attempt.lane->pieces;
-    attempt.lane->bytes -= piece.length;
-    if (abandon) {
-        attempt.lane->link->abandon(attempt.cookie);
-    }
-    attempt.lane = nullptr;
-}
-
-void RelayCore::link_finished(UpstreamLink& link,
-                              std::span<const UpstreamLink::Finished> finished) {
-    for (const UpstreamLink::Finished& reply : finished) {
-        const std::size_t slot = reply.cookie & (kMaxSlots - 1);
-        if (slot < slots_.size() && slots_[slot].cookie == reply.cookie) {
-            answered(*slots_[slot].piece, slots_[slot].which, reply.pending);
-        }
-    }
-    if (!retired_.empty() && link.outstanding() == 0) {
-        end_retirement(services_.loop.now());
-    }
-    pump();
-}
-
-void RelayCore::answered(Piece& piece, unsigned which, const wire::Pending& reply) {
-    Attempt& attempt = piece.attempts[which];
-    Lane& lane = *attempt.lane;
-    if (reply.error == wire::kErrorShutdown) {
-        // The server is going away: as if the connection had ended, a moment early (R12).
-        lose_lane(lane, "is shutting down");
-        return;
-    }
-    if (reply.error != 0) {
-        Route& route = *lane.route;
-        drop_attempt(piece, which, false);
-        refused(piece, route, reply.error);
-        return;
-    }
-    // The one asked later was quicker: what keeps silent does not get the next request.
-    Lane* loser = piece.attempts[1 - which].lane;
-    const bool overtaken = loser != nullptr && piece.attempts[1 - which].sent < attempt.sent &&
-                           silent(*loser, services_.loop.now(), limits_.hedge);
-    deliver(piece, attempt);
-    drop_attempt(piece, which, false);
-    finish(piece, 0);
-    if (overtaken) {
-        preferred_ = lane.route;
-        lose_lane(*loser, "does not answer");
-    }
-}
-
-void RelayCore::deliver(Piece& piece, Attempt& attempt) {
-    if (piece.command == Command::read && attempt.bounce && piece.buffer != nullptr) {
-        std::memcpy(piece.buffer, attempt.bounce.get() + attempt.skip, piece.length);
-    }
-    if (piece.command == Command::block_status) {
-        std::vector<Extent>& extents = *piece.transfer->request->extents;
-        extents.clear();
-        std::uint64_t skip = attempt.skip;
-        for (const Extent& extent : attempt.extents) {
-            if (extent.length > skip) {
-                extents.push_back({extent.length - skip, extent.flags});
-                skip = 0;
-            } else {
-                skip -= extent.length;
-            }
-        }
-        if (extents.empty()) {
-            extents.push_back({piece.length, 0});
-        }
-    }
-}
-
-// One server could not do it. Reads may be had elsewhere; the rest is the client's to know.
-void RelayCore::refused(Piece& piece, const Route& route, std::uint32_t nbd_error) {
-    int error = EIO;
-    if (nbd_error == wire::kErrorNoSpace) {
-        error = ENOSPC;
-    } else if (nbd_error == wire::kErrorPerm && piece.changes_content()) {
-        error = EPERM;
-    } else if (nbd_error == wire::kErrorNotSupported &&
-               (piece.flags & wire::kCommandFastZero) != 0) {
-        error = ENOTSUP;
-    }
-    if (error == EIO) {
-        services_.log.error(fmt::format(
-            "disk {}: {} reports NBD error {} for {} bytes at {}: look at that server's log",
-            plan_.disk.str(), route.name(), nbd_error, piece.length, piece.offset));
-    }
-    const bool moves = !piece.changes_content() && piece.command != Command::flush;
-    piece.refused_by |= std::uint64_t{1} << route.number;
-    if (piece.under_way()) {
-        return;
-    }
-    if (moves && others_left(piece, route)) {
-        waiting_.push_front(&piece);
-        pump_again_ = true;
-        return;
-    }
-    if (piece.command == Command::block_status) {
-        // "All of it is data" is always a true answer.
-        *piece.transfer->request->extents = {Extent{piece.length, 0}};
-        error = 0;
-    }
-    finish(piece, error);
-}
-
-void RelayCore::finish(Piece& piece, int error) {
-    drop_attempt(piece, 0, true);
-    drop_attempt(piece, 1, true);
-    if (piece.logged || piece.command == Command::flush) {
-        write_answered(piece, error == 0);
-    }
-    Transfer* transfer = piece.transfer;
-    const bool flush = piece.command == Command::flush;
-    free_piece(piece);
-    if (transfer == nullptr) {
-        return;
-    }
-    if (error == 0 && flush && writes_lost_) {
-        error = EIO;
-    }
-    if (transfer->error == 0) {
-        transfer->error = error;
-    }
-    if (--transfer->pieces_left == 0) {
-        finish_transfer(*transfer);
-    }
-}
-
-void RelayCore::finish_transfer(Transfer& transfer) {
-    if (transfer.flush_after && transfer.error == 0) {
-        transfer.flush_after = false;
-        Piece& flush = new_piece(Piece::Purpose::request, Command::flush, 0, 0);
-        flush.transfer = &transfer;
-        flush.deadline = transfer.deadline;
-        transfer.pieces_left = 1;
-        waiting_.push_back(&flush);
-        pump_again_ = true;
-        return;
-    }
-    Request& request = *transfer.request;
-    const int error = transfer.error;
-    delete &transfer;
-    request.done(request, error);
 }
 
 }  // namespace signpost

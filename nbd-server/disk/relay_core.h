@@ -10,16 +10,25 @@
 //     catalog says that its generation and digest are the pinned ones and its server shows the
 //     fingerprint that the digest was taken from; the same server only when it still shows the same
 //     fingerprint.
-//   * A read that has waited `hedge` on a silent lane is also asked of another route; the first
-//     answer wins, and the silent lane is dropped. With no other route, a fresh lane to the same
+//   * A read that has waited on a silent lane is also asked of another route, and the first answer
+//     wins. It waits for min(hedge, max(hedge_floor, 4 times the 99th percentile of the route's
+//     answers)); for `hedge` while there are too few of these. New reads pass a silent lane by, and
+//     one that is overtaken after `hedge` is dropped. With no other route, a fresh lane to the same
 //     server is tried after `hang`, and the old lane is kept, because the server may just be slow.
 //   * Writes go to one image only and are never asked twice while the first may still be carried
 //     out. After a loss all that is not known durable is written again before anything else
 //     (write_log.h).
 //   * No piece outlives its deadline: then EIO. Lanes come back as long as pieces wait.
 //
-// relay_core.cc holds requests and pieces, relay_lanes.cc lanes and routes, relay_watch.cc time,
-// relay_writes.cc writes.
+//   * What is read for a sink goes to it piece by piece, each when its whole reply has been found
+//     good. So a client is never sent bytes that another server would have to complete.
+//
+//   * To a far server there are more lanes, and what a client that reads in sequence will want next
+//     is read ahead (read-only disks).
+//
+// relay_core.cc holds requests, relay_pieces.cc pieces on their way, relay_lanes.cc lanes,
+// relay_routes.cc routes, relay_watch.cc time, relay_core_ahead.cc reading ahead, relay_writes.cc
+// writes.
 //
 // Lifetime: shared by its RelayedDisk and by calls under way; destroyed on the loop's thread.
 // Threads: the loop's, but for accept().
@@ -27,6 +36,7 @@
 #pragma once
 
 #include <array>
+#include <atomic>
 #include <deque>
 #include <memory>
 #include <mutex>
@@ -34,6 +44,9 @@
 #include <string>
 #include <vector>
 
+#include "nbd-server/disk/relay_ahead.h"
+#include "nbd-server/disk/relay_latency.h"
+#include "nbd-server/disk/relay_parts.h"
 #include "nbd-server/disk/relay_services.h"
 #include "nbd-server/disk/relayed_disk.h"
 #include "nbd-server/disk/upstream_link.h"
@@ -66,14 +79,17 @@ class RelayCore final : private UpstreamLink::Owner,
         Lane* lane = nullptr;  // null: none
         std::uint64_t cookie = 0;
         Time sent{};
+        bool alone = false;      // nothing else was on the lane
         std::uint32_t skip = 0;  // bytes before the piece's own in what was asked for
+        // Where the reply goes when it is not the client's own buffer.
         std::unique_ptr<std::byte[]> bounce;
+        RelayParts parts;
         std::vector<Extent> extents;
     };
 
-    struct Piece {
-        enum class Purpose { request, replay, flush_log, probe };
+    enum class Purpose { request, replay, flush_log, probe, ahead };
 
+    struct PieceTerms {
         Purpose purpose = Purpose::request;
         Transfer* transfer = nullptr;  // null unless purpose is request
         wire::Command command{};
@@ -81,13 +97,20 @@ class RelayCore final : private UpstreamLink::Owner,
         std::uint64_t offset = 0;
         std::uint32_t length = 0;
         std::byte* buffer = nullptr;
+        bool to_sink = false;  // instead of the buffer
         Payload payload;
-        std::array<Attempt, 2> attempts;
         std::uint64_t refused_by = 0;  // a bit for each route that answered with an error
         Time deadline{};
         std::optional<WriteLog::Handle> logged;
         std::uint64_t flush_epoch = 0;
         bool in_replay = false;
+        // Request: the block that it waits for, having no attempt of its own. Ahead: what it reads.
+        RelayAhead::Block* awaits = nullptr;
+    };
+
+    // Attempts keep their memory from use to use.
+    struct Piece : PieceTerms {
+        std::array<Attempt, 2> attempts;
         std::size_t index = 0;  // in pieces_
 
         bool changes_content() const;
@@ -107,8 +130,10 @@ class RelayCore final : private UpstreamLink::Owner,
         std::size_t number = 0;    // its bit in Piece::refused_by
         std::string stale_reason;  // empty: usable
         Time stale_until{};
-        bool dialling = false;  // in a worker or on a lane that is not ready
-        Time dial_began{};
+        unsigned dials = 0;  // in a worker or on a lane that is not ready
+        Time dial_began{};   // the last of them
+        RelayLatency latency;
+        std::chrono::milliseconds hedge{};  // at the last tick
         bool reported_down = false;
 
         std::string name() const;
@@ -121,8 +146,11 @@ class RelayCore final : private UpstreamLink::Owner,
         std::uint64_t bytes = 0;  // of their payloads
         bool ready = false;
         bool dirty = false;  // has unsent requests
+        bool quiet = false;  // at the last tick: silent, and should not have been
+        Time busy_since{};   // while something is on the way
         Time ready_since{};
         Time last_used{};
+        Time last_wanted{};    // as last_used, without probes
         Time retired_until{};  // only while it is in retired_
         // What had arrived at recent ticks, oldest first; for the minimum-progress rule.
         std::deque<std::pair<Time, std::uint64_t>> samples;
@@ -134,27 +162,32 @@ class RelayCore final : private UpstreamLink::Owner,
         unsigned which = 0;
     };
 
-    // --- requests and pieces: relay_core.cc
+    // --- requests, and pieces that wait: relay_core.cc
     void run_posted() override;
     void take(Request& request);
-    Piece& new_piece(Piece::Purpose purpose, wire::Command command, std::uint64_t offset,
+    Transfer* new_transfer(Request& request);
+    void free_transfer(Transfer* transfer);
+    Piece& new_piece(Purpose purpose, wire::Command command, std::uint64_t offset,
                      std::uint32_t length);
     void cut(Request& request, Transfer& transfer, wire::Command command, std::uint16_t flags);
     void pump();
     bool place_waiting(Piece& piece);
-    void place(Piece& piece, unsigned which, Lane& lane);
-    wire::Pending shape(const Piece& piece, Attempt& attempt, bool first,
-                        std::uint64_t block) const;
-    void settle_fua(Piece& piece, const wire::ExportInfo& info);
     bool answer_without_server(Piece& piece, const wire::ExportInfo& info);
     void split(Piece& piece, std::uint32_t maximum);
+    void free_piece(Piece& piece);
+
+    // --- pieces on their way: relay_pieces.cc
+    void place(Piece& piece, unsigned which, Lane& lane);
+    wire::Pending shape(const Piece& piece, Attempt& attempt, bool first,
+                        const UpstreamLink& link) const;
+    void settle_fua(Piece& piece, const wire::ExportInfo& info);
     void finish(Piece& piece, int error);
     void finish_transfer(Transfer& transfer);
-    void free_piece(Piece& piece);
     void drop_attempt(Piece& piece, unsigned which, bool abandon);
     void answered(Piece& piece, unsigned which, const wire::Pending& reply);
     void refused(Piece& piece, const Route& route, std::uint32_t nbd_error);
     void deliver(Piece& piece, Attempt& attempt);
+    void deliver_parts(Piece& piece, Attempt& attempt);
     std::uint64_t take_slot(Piece& piece, unsigned which);
     void flush_lanes();
 
@@ -164,11 +197,13 @@ class RelayCore final : private UpstreamLink::Owner,
                        std::span<const UpstreamLink::Finished> finished) override;
     void link_failed(UpstreamLink& link, LinkError error, const std::string& reason) override;
     Lane* choose_lane(const Piece& piece, const Route* except);
-    Lane* best_lane(const Route& route);
+    Lane* best_lane(const Route& route) const;
     bool has_lane(const Route& route) const;
     bool may_serve(const Route& route, Time now) const;
     bool others_left(const Piece& piece, const Route& except) const;
-    void widen(const Route& route);
+    void widen(Route& route);
+    bool has_room(const Lane& lane) const;
+    static bool is_far(const Route& route);
     void dial(Route& route);
     void dial_now(Route& route, Result<std::vector<DialTarget>> targets);
     void lose_lane(Lane& lane, const std::string& reason);
@@ -184,6 +219,7 @@ class RelayCore final : private UpstreamLink::Owner,
     void hasten_others(const Route& lost);
     void report_down(Route& route, const std::string& reason);
     Lane* lane_of(const UpstreamLink& link);
+    void prefer(Route& route);
     CircuitBreaker& breaker(const Route& route);
     std::vector<Route*> in_order() const;
     bool is_pinned(const Route& route) const;
@@ -194,12 +230,26 @@ class RelayCore final : private UpstreamLink::Owner,
     // --- time: relay_watch.cc
     void watch_time();
     void tick();
+    void sample_lanes(Time now);
+    std::chrono::milliseconds hedge_of(const Route& route) const;
+    std::chrono::milliseconds tick_length() const;
     void expire(Time now);
     void second_attempt(Piece& piece, Time now);
     void drop_hung_lanes(Time now);
     bool silent(const Lane& lane, Time now, std::chrono::milliseconds window) const;
     void probe_idle_lanes(Time now);
+    void close_spare_lanes(Time now);
     void give_up_if_nobody_has_it();
+
+    // --- reading ahead: relay_core_ahead.cc
+    bool reads_ahead() const;
+    bool serve_from_ahead(Piece& piece);
+    void give_from(RelayAhead::Block& block, Piece& piece, bool alone);
+    void place_ahead();
+    Lane* spare_lane();
+    void block_ended(RelayAhead::Block& block, int error);
+    void stop_awaiting(Piece& piece);
+    void forget_ahead(Time now);
 
     // --- writes: relay_writes.cc
     void hold_first_write();
@@ -218,18 +268,23 @@ class RelayCore final : private UpstreamLink::Owner,
     const RelayLimits& limits_;
 
     std::mutex inbox_mutex_;
-    std::vector<Request*> inbox_;  // guarded by inbox_mutex_
+    std::vector<Request*> inbox_;         // guarded by inbox_mutex_
+    std::atomic<bool> has_inbox_{false};  // whether it holds anything
+    std::vector<Request*> inbox_here_;    // from the loop's own thread
     std::vector<Request*> taking_;
 
     std::vector<std::unique_ptr<Piece>> pieces_;  // not finished
     std::vector<std::unique_ptr<Piece>> spare_;   // for use again
-    std::deque<Piece*> waiting_;                  // of pieces_: without an attempt
+    std::vector<std::unique_ptr<Transfer>> spare_transfers_;
+    std::deque<Piece*> waiting_;  // of pieces_: without an attempt
+    std::deque<Piece*> passing_;  // of these, while pump() looks at them
     std::vector<Slot> slots_;
     std::vector<std::uint16_t> free_slots_;
     std::uint64_t next_sequence_ = 1;
 
     std::vector<std::unique_ptr<Route>> routes_;  // in the order in which to try them
     Route* preferred_ = nullptr;                  // the one in use
+    std::string served_from_;                     // its server, as last told
     std::vector<std::unique_ptr<Lane>> lanes_;
     std::vector<std::unique_ptr<Lane>> retired_;    // given up, but answers are still to come
     std::vector<std::unique_ptr<Lane>> graveyard_;  // destroyed when no call is inside them
@@ -239,11 +294,13 @@ class RelayCore final : private UpstreamLink::Owner,
 
     // What the pinned content is; the route's location may learn a digest later.
     struct Pin {
+        const Route* route;
         Location location;
         std::string fingerprint;
     };
     std::optional<Pin> pin_;
 
+    RelayAhead ahead_;
     EventLoop::Timer tick_;
     bool consulting_ = false;
     bool consulted_in_vain_ = false;  // since the last route became stale

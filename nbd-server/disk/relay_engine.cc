@@ -4,8 +4,11 @@
 
 #include <pthread.h>
 
+#include <algorithm>
 #include <csignal>
+#include <deque>
 #include <thread>
+#include <vector>
 
 #include "nbd-server/disk/relay_services.h"
 
@@ -13,30 +16,47 @@ namespace signpost {
 
 namespace {
 
-class LoopThreadEngine final : public RelayEngine {
+class LoopThreads final : public RelayEngine {
    public:
-    LoopThreadEngine(RelaySettings settings, std::shared_ptr<const TlsCredentials> credentials,
-                     Log& log)
-        : services_(std::move(settings), std::move(credentials), log) {
+    LoopThreads(RelaySettings settings, std::shared_ptr<const TlsCredentials> credentials, Log& log)
+        : loops_(std::max(1U, settings.loops)),
+          commons_(std::move(settings), std::move(credentials), log) {
         // The process's signals belong to its main thread.
         sigset_t all;
         sigset_t before;
         sigfillset(&all);
         pthread_sigmask(SIG_SETMASK, &all, &before);
-        thread_ = std::thread([this] { services_.loop.run(); });
+        for (EventLoop& loop : loops_) {
+            pointers_.push_back(&loop);
+            services_.emplace_back(loop, commons_);
+            threads_.emplace_back([&loop] { loop.run(); });
+        }
         pthread_sigmask(SIG_SETMASK, &before, nullptr);
     }
 
-    ~LoopThreadEngine() override {
-        services_.loop.stop();
-        thread_.join();
+    ~LoopThreads() override {
+        for (EventLoop& loop : loops_) {
+            loop.stop();
+        }
+        for (std::thread& thread : threads_) {
+            thread.join();
+        }
     }
 
-    RelayServices& services() override { return services_; }
+    std::span<EventLoop* const> loops() override { return pointers_; }
+    PipePool& pipes() override { return commons_.pipes; }
+
+    RelayServices& services() override {
+        return *std::ranges::min_element(services_, {},
+                                         [](const auto& one) { return one.disks.load(); });
+    }
 
    private:
-    RelayServices services_;
-    std::thread thread_;
+    std::deque<EventLoop> loops_;
+    RelayCommons commons_;  // its workers post to the loops until they are joined
+    std::deque<RelayServices> services_;
+    std::vector<EventLoop*> pointers_;
+    std::vector<std::thread> threads_;
 };
 
 }  // namespace
@@ -51,7 +71,7 @@ Result<std::unique_ptr<RelayEngine>> make_relay_engine(RelaySettings settings, L
         }
         credentials = std::move(*loaded);
     }
-    return std::make_unique<LoopThreadEngine>(std::move(settings), std::move(credentials), log);
+    return std::make_unique<LoopThreads>(std::move(settings), std::move(credentials), log);
 }
 
 }  // namespace signpost

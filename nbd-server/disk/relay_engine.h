@@ -1,18 +1,27 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
-// RelayEngine owns what all relayed disks of a process share: the event loop's thread, a worker for
-// calls that block, TLS credentials, limits, and each peer's health (circuit breaker). One per
-// process; main or the plugin builds it after any fork.
+// RelayEngine owns what all relayed disks of a process share: the event loops with their threads,
+// workers for calls that block, TLS credentials, limits, pipes, and each peer's health (circuit
+// breaker). One per process; main or the plugin builds it after any fork.
 //
-// Lifetime: outlives its disks; the destructor stops the threads. Threads: any.
+// Each disk lives on one of the loops (Disk::home_loop). A server's sessions may live on the same
+// loops: who asks a disk on its own loop pays for no way between threads.
+//
+// Lifetime: outlives its disks, and pipes of its pool; the destructor stops the threads. Threads:
+// any. The process's signals are blocked on the loops' threads.
 
 #pragma once
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <memory>
+#include <span>
+#include <string>
 
+#include "catalog/disk_name.h"
 #include "nbd-server/disk/log.h"
+#include "nbd-server/disk/pipe_pool.h"
 #include "nbd-server/disk/tls.h"
 
 namespace signpost {
@@ -21,18 +30,37 @@ namespace signpost {
 struct RelayLimits {
     std::chrono::milliseconds connect{1000};
     std::chrono::milliseconds handshake{2000};
-    std::chrono::milliseconds hedge{1000};     // no progress: ask another replica as well
-    std::chrono::milliseconds hang{3000};      // no progress: the server counts as dead
+    std::chrono::milliseconds hedge{1000};  // no progress: ask another replica as well, or
+    std::chrono::milliseconds hedge_floor{
+        50};                               // earlier: after 4 times its 99th percentile, or this
+    std::chrono::milliseconds hang{3000};  // no progress: the server counts as dead
     std::chrono::milliseconds request{12000};  // peer-timeout: then EIO
+    std::chrono::milliseconds spare{30000};    // so long a connection beside another may idle
     unsigned connections = 4;                  // per disk, where the server allows it
+    unsigned far_connections = 16;             // the same to a server that is 5 ms away or farther
 };
 
 struct RelaySettings {
     RelayLimits limits;
     TlsSettings tls;
     bool allow_privileged_ports = false;  // peers below port 1024
+    unsigned loops = 1;                   // event loops, a thread each; at least 1
+
+    // For payloads that do not enter user space. An ordinary user may have so many of this size:
+    // /proc/sys/fs/pipe-user-pages-soft.
+    std::size_t pipes = 64;
+    std::size_t pipe_bytes = PipePool::kCapacity;
+
+    // What all disks together may hold of far servers' data before it is asked for.
+    std::uint64_t ahead_bytes = 256 * 1024 * 1024;
+
+    // Told of the server that a disk is relayed from, and of each that it moves to (BEFORE: from
+    // which; empty: the first). Called on the loops. Empty: nobody wants to know.
+    std::function<void(const DiskName& disk, const std::string& server, const std::string& before)>
+        moved;
 };
 
+class EventLoop;
 class RelayServices;
 
 class RelayEngine {
@@ -42,6 +70,12 @@ class RelayEngine {
     RelayEngine& operator=(const RelayEngine&) = delete;
     virtual ~RelayEngine() = default;
 
+    // All of them, running.
+    virtual std::span<EventLoop* const> loops() = 0;
+
+    virtual PipePool& pipes() = 0;
+
+    // What a new disk gets: the services of the loop that has the fewest.
     virtual RelayServices& services() = 0;
 };
 

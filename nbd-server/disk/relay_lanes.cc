@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
-// Lanes and routes of a RelayCore: which route serves, when a lane is dialled, and what becomes of
-// its pieces when it goes.
+// Lanes of a RelayCore: which one a piece goes on, when one is dialled, and what becomes of its
+// pieces when it goes.
 
 #include <fmt/format.h>
 
@@ -24,9 +24,11 @@ using std::chrono::seconds;
 // that their replies come in batches.
 constexpr std::uint64_t kLaneBytes = 512 * 1024;
 constexpr std::size_t kLaneRequests = 256;
-constexpr std::size_t kMaxRoutes = 64;
-constexpr seconds kStaleFor{1};
-constexpr seconds kConsultEvery{1};
+// A server that is far away, or slow, works on few requests of a connection at a time (nbdkit: 16).
+constexpr milliseconds kFar{5};
+constexpr std::size_t kFarLanePieces = 16;
+constexpr std::uint64_t kFarLaneBytes = 4 * 1024 * 1024;
+constexpr unsigned kFarDials = 4;
 constexpr seconds kRetirement{60};
 
 Result<std::vector<DialTarget>> find_targets(const Upstream& upstream, const AddressRules& rules) {
@@ -53,50 +55,7 @@ Result<std::vector<DialTarget>> find_targets(const Upstream& upstream, const Add
     return targets;
 }
 
-bool same_place(const Location& a, const Location& b) {
-    return a.server == b.server && a.export_name == b.export_name;
-}
-
 }  // namespace
-
-CircuitBreaker& RelayCore::breaker(const Route& route) {
-    const auto& uris = route.upstream.uris;
-    return services_.breaker(uris.empty() ? route.name() : uris.front().endpoint());
-}
-
-bool RelayCore::is_pinned(const Route& route) const {
-    return pin_ && same_place(pin_->location, route.upstream.location);
-}
-
-bool RelayCore::may_serve(const Route& route, Time now) const {
-    if (!route.stale_reason.empty() && now < route.stale_until) {
-        return false;
-    }
-    return !pin_ || is_pinned(route) ||
-           (plan_.traits.read_only && interchangeable(pin_->location, route.upstream.location));
-}
-
-bool RelayCore::others_left(const Piece& piece, const Route& except) const {
-    const Time now = services_.loop.now();
-    return std::ranges::any_of(routes_, [&](const auto& route) {
-        return route.get() != &except && (piece.refused_by >> route->number & 1) == 0 &&
-               may_serve(*route, now);
-    });
-}
-
-// The route in use first, the others as the referral has them.
-std::vector<RelayCore::Route*> RelayCore::in_order() const {
-    std::vector<Route*> order;
-    if (preferred_ != nullptr) {
-        order.push_back(preferred_);
-    }
-    for (const auto& route : routes_) {
-        if (route.get() != preferred_) {
-            order.push_back(route.get());
-        }
-    }
-    return order;
-}
 
 RelayCore::Lane* RelayCore::choose_lane(const Piece& piece, const Route* except) {
     const Time now = services_.loop.now();
@@ -105,27 +64,31 @@ RelayCore::Lane* RelayCore::choose_lane(const Piece& piece, const Route* except)
                may_serve(route, now);
     };
     if (preferred_ != nullptr && usable(*preferred_)) {
-        if (Lane* lane = best_lane(*preferred_)) {
+        if (Lane* lane = best_lane(*preferred_); lane != nullptr && !lane->quiet) {
             widen(*preferred_);
             return lane;
         }
     }
     const std::vector<Route*> order = in_order();
+    Lane* last_choice = nullptr;
     for (Route* route : order) {
-        if (usable(*route)) {
-            if (Lane* lane = best_lane(*route)) {
-                return lane;
-            }
+        Lane* lane = usable(*route) ? best_lane(*route) : nullptr;
+        if (lane != nullptr && !lane->quiet) {
+            return lane;
         }
+        last_choice = last_choice == nullptr ? lane : last_choice;
+    }
+    if (last_choice != nullptr) {
+        return last_choice;
     }
     for (Route* route : order) {
         if (!usable(*route)) {
             continue;
         }
-        if (has_lane(*route) || (route->dialling && now - route->dial_began < limits_.hedge)) {
+        if (has_lane(*route) || (route->dials > 0 && now - route->dial_began < limits_.hedge)) {
             return nullptr;  // full, or on its way; after `hedge` the next one is dialled as well
         }
-        if (!route->dialling && breaker(*route).may_dial(now)) {
+        if (route->dials == 0 && breaker(*route).may_dial(now)) {
             dial(*route);
             return nullptr;
         }
@@ -133,23 +96,30 @@ RelayCore::Lane* RelayCore::choose_lane(const Piece& piece, const Route* except)
     return nullptr;
 }
 
+// A helper of our own is never far, whatever its disk takes.
+bool RelayCore::is_far(const Route& route) {
+    return !route.upstream.trusted_address && route.latency.round_trip() >= kFar;
+}
+
+bool RelayCore::has_room(const Lane& lane) const {
+    return is_far(*lane.route) ? lane.bytes < kFarLaneBytes && lane.pieces < kFarLanePieces
+                               : lane.bytes < kLaneBytes;
+}
+
 // The first lane with room, so that small requests gather on one; else the least loaded. A lane
 // that has fallen silent is the last choice.
-RelayCore::Lane* RelayCore::best_lane(const Route& route) {
+RelayCore::Lane* RelayCore::best_lane(const Route& route) const {
     Lane* best = nullptr;
-    bool best_silent = false;
     for (const auto& lane : lanes_) {
         if (lane->route != &route || !lane->ready || lane->link->outstanding() >= kLaneRequests) {
             continue;
         }
-        const bool quiet = lane->pieces > 0 && silent(*lane, services_.loop.now(), limits_.hedge);
-        if (!quiet && lane->bytes < kLaneBytes) {
+        if (!lane->quiet && has_room(*lane)) {
             return lane.get();
         }
-        if (best == nullptr || (best_silent && !quiet) ||
-            (best_silent == quiet && lane->bytes < best->bytes)) {
+        if (best == nullptr || (best->quiet && !lane->quiet) ||
+            (best->quiet == lane->quiet && lane->bytes < best->bytes)) {
             best = lane.get();
-            best_silent = quiet;
         }
     }
     return best;
@@ -160,29 +130,35 @@ bool RelayCore::has_lane(const Route& route) const {
         lanes_, [&](const auto& lane) { return lane->ready && lane->route == &route; });
 }
 
-// Another lane to a route whose lanes are all busy, where the server allows it.
-void RelayCore::widen(const Route& route) {
-    if (!plan_.traits.read_only || route.dialling) {
+// Another lane to a route whose lanes are all busy, where the server allows it. To a far one each
+// lane takes its time to come up, so several are made at once.
+void RelayCore::widen(Route& route) {
+    if (!plan_.traits.read_only) {
         return;
     }
-    unsigned count = 0;
+    const bool far = is_far(route);
+    if (route.dials >= (far ? kFarDials : 1)) {
+        return;
+    }
+    unsigned count = route.dials;
     for (const auto& lane : lanes_) {
-        if (lane->route != &route) {
+        if (lane->route != &route || !lane->ready) {
             continue;
         }
         const bool shared = (lane->link->info().flags & wire::kFlagCanMultiConn) != 0;
-        if (!lane->ready || lane->bytes < kLaneBytes || !shared) {
+        if (has_room(*lane) || !shared) {
             return;
         }
         ++count;
     }
-    if (count < limits_.connections && breaker(route).may_dial(services_.loop.now())) {
-        dial(*routes_[route.number]);
+    const unsigned maximum = far ? limits_.far_connections : limits_.connections;
+    if (count < maximum && breaker(route).may_dial(services_.loop.now())) {
+        dial(route);
     }
 }
 
 void RelayCore::dial(Route& route) {
-    route.dialling = true;
+    ++route.dials;
     route.dial_began = services_.loop.now();
     const AddressRules rules{services_.settings.allow_privileged_ports,
                              route.upstream.trusted_address};
@@ -202,7 +178,7 @@ void RelayCore::dial(Route& route) {
 
 void RelayCore::dial_now(Route& route, Result<std::vector<DialTarget>> targets) {
     if (!targets) {
-        route.dialling = false;
+        --route.dials;
         const Error& error = targets.error();
         if (error.code == Errc::denied || error.code == Errc::invalid) {
             breaker(route).withdrawn();
@@ -219,7 +195,7 @@ void RelayCore::dial_now(Route& route, Result<std::vector<DialTarget>> targets) 
         route.upstream.trusted_address ? wire::TlsMode::off : services_.settings.tls.mode;
     lane->link = std::make_unique<UpstreamLink>(
         services_.loop, static_cast<UpstreamLink::Owner&>(*this),
-        UpstreamLink::Setting{limits_, services_.credentials.get(), tls});
+        UpstreamLink::Setting{limits_, services_.credentials, tls, route.upstream.ticket});
     lane->link->dial(std::move(*targets));
     lanes_.push_back(std::move(lane));
 }
@@ -238,7 +214,7 @@ RelayCore::Lane* RelayCore::lane_of(const UpstreamLink& link) {
 void RelayCore::link_ready(UpstreamLink& link) {
     Lane& lane = *lane_of(link);
     Route& route = *lane.route;
-    route.dialling = false;
+    --route.dials;
     breaker(route).succeeded();
     if (const std::string reason = unsuitable(lane); !reason.empty()) {
         link.close();
@@ -256,9 +232,10 @@ void RelayCore::link_ready(UpstreamLink& link) {
             fmt::format("disk {}: {} answers again", plan_.disk.str(), route.name()));
     }
     lane.ready = true;
-    lane.ready_since = lane.last_used = services_.loop.now();
+    lane.ready_since = lane.last_used = lane.last_wanted = services_.loop.now();
+    lane.samples.emplace_back(lane.ready_since, link.bytes_received());
     if (preferred_ == nullptr || best_lane(*preferred_) == nullptr) {
-        preferred_ = &route;
+        prefer(route);
     }
     prepare_replay();
     watch_time();
@@ -288,49 +265,6 @@ std::string RelayCore::unsuitable(const Lane& lane) const {
     return wrong_content(*lane.route, fingerprint_in(info.description).value_or(""));
 }
 
-std::string RelayCore::wrong_content(const Route& route, const std::string& fingerprint) const {
-    if (!pin_) {
-        return "";
-    }
-    if (is_pinned(route)) {
-        return fingerprint == pin_->fingerprint
-                   ? ""
-                   : "its image was replaced or changed since this disk was opened: open it anew";
-    }
-    const std::string& expected = route.upstream.location.fingerprint;
-    return expected.empty() || expected == fingerprint
-               ? ""
-               : "its image has changed since its digest was taken: run signpost verify";
-}
-
-// A digest says nothing of this content when it was taken from another state of the image.
-void RelayCore::pin(const Route& route, const std::string& fingerprint) {
-    pin_ = Pin{route.upstream.location, fingerprint};
-    if (pin_->location.fingerprint != fingerprint) {
-        pin_->location.digest.clear();
-    }
-}
-
-void RelayCore::make_stale(Route& route, const std::string& reason) {
-    if (route.stale_reason != reason) {
-        services_.log.error(
-            fmt::format("disk {}: not served from {}: {}", plan_.disk.str(), route.name(), reason));
-    }
-    route.stale_reason = reason;
-    route.stale_until = services_.loop.now() + kStaleFor;
-    consulted_in_vain_ = false;
-    consult();
-    give_up_if_nobody_has_it();
-}
-
-void RelayCore::report_down(Route& route, const std::string& reason) {
-    if (!std::exchange(route.reported_down, true)) {
-        services_.log.error(
-            fmt::format("disk {}: lost {}: {}", plan_.disk.str(), route.name(), reason));
-    }
-    consult();
-}
-
 void RelayCore::link_failed(UpstreamLink& link, LinkError error, const std::string& reason) {
     Lane& lane = *lane_of(link);
     Route& route = *lane.route;
@@ -340,7 +274,7 @@ void RelayCore::link_failed(UpstreamLink& link, LinkError error, const std::stri
     }
     const bool was_ready = lane.ready;
     if (!was_ready) {
-        route.dialling = false;
+        --route.dials;
     }
     requeue(lane);
     bury_lane(lane);
@@ -356,16 +290,6 @@ void RelayCore::link_failed(UpstreamLink& link, LinkError error, const std::stri
     }
     watch_time();
     pump();
-}
-
-// A server that was down a moment ago may be all that is left: see at once whether it is back.
-void RelayCore::hasten_others(const Route& lost) {
-    const Time now = services_.loop.now();
-    for (const auto& route : routes_) {
-        if (route.get() != &lost && may_serve(*route, now)) {
-            breaker(*route).hasten(now);
-        }
-    }
 }
 
 // Gives a lane up by our own decision.
@@ -435,7 +359,7 @@ void RelayCore::requeue(Lane& lane) {
     forget_replay();
     for (Piece* piece : moved) {
         piece->in_replay = false;
-        if (piece->purpose == Piece::Purpose::probe || piece->purpose == Piece::Purpose::replay) {
+        if (piece->purpose == Purpose::probe || piece->purpose == Purpose::replay) {
             free_piece(*piece);
         } else if (!piece->logged) {
             waiting_.push_front(piece);
@@ -459,70 +383,6 @@ void RelayCore::bury_lane(Lane& lane) {
             self->graveyard_.clear();
         }
     });
-}
-
-// Asks the catalog again, off the loop, at most once a second.
-void RelayCore::consult() {
-    const Time now = services_.loop.now();
-    if (!plan_.ask_again || consulting_ || now < next_consultation_) {
-        return;
-    }
-    consulting_ = true;
-    next_consultation_ = now + kConsultEvery;
-    services_.workers.run([weak = weak_from_this(), loop = &services_.loop, ask = plan_.ask_again] {
-        loop->post([weak, answer = ask()]() mutable {
-            if (const auto self = weak.lock(); self && !self->shut_down_) {
-                self->consulted(std::move(answer));
-            }
-        });
-    });
-}
-
-void RelayCore::consulted(Result<std::vector<Upstream>> answer) {
-    consulting_ = false;
-    bool news = false;
-    if (answer) {
-        for (const Upstream& upstream : *answer) {
-            news |= adopt(upstream);
-        }
-    } else {
-        services_.log.debug(fmt::format("disk {}: {}", plan_.disk.str(), answer.error().message));
-    }
-    consulted_in_vain_ = !news;
-    give_up_if_nobody_has_it();
-    pump();
-}
-
-// True when the upstream is new, or is not what it was.
-bool RelayCore::adopt(const Upstream& upstream) {
-    if (upstream.location.size != plan_.traits.size) {
-        return false;
-    }
-    if (pin_ && same_place(pin_->location, upstream.location) &&
-        pin_->fingerprint == upstream.location.fingerprint) {
-        pin_->location = upstream.location;
-    }
-    for (const auto& route : routes_) {
-        if (!same_place(route->upstream.location, upstream.location)) {
-            continue;
-        }
-        const bool news = route->upstream.uris != upstream.uris ||
-                          route->upstream.location.generation != upstream.location.generation ||
-                          route->upstream.location.digest != upstream.location.digest;
-        route->upstream = upstream;
-        if (news) {
-            route->stale_reason.clear();
-        }
-        return news;
-    }
-    if (routes_.size() >= kMaxRoutes || !(plan_.traits.read_only || routes_.empty())) {
-        return false;
-    }
-    auto route = std::make_unique<Route>();
-    route->upstream = upstream;
-    route->number = routes_.size();
-    routes_.push_back(std::move(route));
-    return true;
 }
 
 }  // namespace signpost

@@ -27,6 +27,7 @@ DiskTraits traits_of(const Referral& referral, bool writable) {
     // Whether a flush reaches what other connections wrote is the peer's to say, and no peer has
     // been dialled yet.
     traits.multi_conn = !writable;
+    traits.relayed = true;
     traits.minimum_block = first.minimum_block;
     traits.preferred_block = std::max(traits.preferred_block, traits.minimum_block);
     traits.description =
@@ -36,12 +37,17 @@ DiskTraits traits_of(const Referral& referral, bool writable) {
 
 }  // namespace
 
-std::vector<Upstream> upstreams_of(const Referral& referral) {
+std::vector<Upstream> upstreams_of(const Referral& referral, bool writable, const Asker& asker) {
     std::vector<Upstream> upstreams;
     upstreams.reserve(referral.routes.size());
     for (const Route& route : referral.routes) {
-        Upstream upstream{.location = route.location, .uris = {}, .prepare = {}};
+        Upstream upstream{.location = route.location, .uris = {}, .prepare = {}, .ticket = {}};
         const bool ours = route.server.kind == ServerKind::signpost;
+        if (ours && asker.ticket) {
+            upstream.ticket = [make = asker.ticket, server = route.location.server,
+                               disk = referral.disk,
+                               writable] { return make(server, disk, writable); };
+        }
         if (ours && !route.location.read_only) {
             upstream.location.digest.clear();
         }
@@ -66,25 +72,28 @@ Result<Referral> RelayPlanner::resolve(const DiskName& disk) const {
     return referral;
 }
 
-Result<RelayPlan> RelayPlanner::plan(const DiskName& disk, bool writable) const {
+Result<RelayPlan> RelayPlanner::plan(const DiskName& disk, bool writable,
+                                     const Asker& asker) const {
     const auto referral = resolve(disk);
     if (!referral) {
         return std::unexpected(referral.error());
     }
     const Location& first = referral->routes.front().location;
-    const bool granted = writable && !first.read_only;
+    const bool unknown_there =
+        asker.ticket && referral->routes.front().server.kind != ServerKind::signpost;
+    const bool granted = writable && !first.read_only && !unknown_there;
     RelayPlan plan{.disk = disk,
                    .traits = traits_of(*referral, granted),
-                   .upstreams = upstreams_of(*referral),
+                   .upstreams = upstreams_of(*referral, granted, asker),
                    .ask_again = {},
                    .before_first_write = {}};
-    plan.ask_again = [planner = *this, disk, granted,
+    plan.ask_again = [planner = *this, disk, granted, asker,
                       written = first.server]() -> Result<std::vector<Upstream>> {
         const auto again = planner.resolve(disk);
         if (!again) {
             return std::unexpected(again.error());
         }
-        auto upstreams = upstreams_of(*again);
+        auto upstreams = upstreams_of(*again, granted, asker);
         if (granted) {
             std::erase_if(upstreams, [&](const Upstream& upstream) {
                 return upstream.location.server != written;

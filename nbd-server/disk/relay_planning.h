@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "catalog/resolver.h"
+#include "nbd-server/disk/federation.h"
 #include "nbd-server/disk/relayed_disk.h"
 
 namespace signpost {
@@ -27,8 +28,9 @@ class RelayPlanner {
         : catalog_(&catalog), own_server_(std::move(own_server)), own_site_(std::move(own_site)) {}
 
     // WRITABLE is granted when the first location allows it; the plan then holds that location
-    // only, because writes go to one image. Fails as Resolver::resolve.
-    Result<RelayPlan> plan(const DiskName& disk, bool writable) const;
+    // only, because writes go to one image. Signpost servers are told of the ASKER. Fails as
+    // Resolver::resolve.
+    Result<RelayPlan> plan(const DiskName& disk, bool writable, const Asker& asker = {}) const;
 
    private:
     Result<Referral> resolve(const DiskName& disk) const;
@@ -42,7 +44,8 @@ class RelayPlanner {
 // clients may change it under a digest that was true a moment ago, so it is never mixed with
 // another. Of a foreign server we know only what `signpost verify` saw: there the operator's word
 // counts.
-std::vector<Upstream> upstreams_of(const Referral& referral);
+std::vector<Upstream> upstreams_of(const Referral& referral, bool writable = false,
+                                   const Asker& asker = {});
 
 // Says in the catalog that SERVER's copy is about to change, when that copy has a digest by which
 // it could be taken for another's. An error when the catalog cannot be asked: then the copy must

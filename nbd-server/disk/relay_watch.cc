@@ -19,6 +19,7 @@ using std::chrono::milliseconds;
 using std::chrono::seconds;
 
 constexpr milliseconds kTick{100};
+constexpr milliseconds kShortestTick{25};
 constexpr seconds kIdleTick{5};
 constexpr seconds kProbeAfter{10};
 
@@ -28,7 +29,7 @@ constexpr std::uint64_t kMinimumProgress = 64 * 1024;  // bytes a second
 }  // namespace
 
 void RelayCore::watch_time() {
-    const Time due = services_.loop.now() + kTick;
+    const Time due = services_.loop.now() + tick_length();
     if (tick_.id != 0 && tick_.due <= due) {
         return;
     }
@@ -39,12 +40,7 @@ void RelayCore::watch_time() {
 void RelayCore::tick() {
     tick_.id = 0;
     const Time now = services_.loop.now();
-    for (const auto& lane : lanes_) {
-        lane->samples.emplace_back(now, lane->link->bytes_received());
-        while (lane->samples.size() > 2 && now - lane->samples[1].first > limits_.hang) {
-            lane->samples.pop_front();
-        }
-    }
+    sample_lanes(now);
     expire(now);
     std::vector<Piece*> under_way;
     for (const auto& piece : pieces_) {
@@ -57,7 +53,9 @@ void RelayCore::tick() {
     }
     drop_hung_lanes(now);
     end_retirement(now);
+    close_spare_lanes(now);
     probe_idle_lanes(now);
+    forget_ahead(now);
     if (!waiting_.empty()) {
         consult();
         give_up_if_nobody_has_it();
@@ -66,8 +64,42 @@ void RelayCore::tick() {
     if (!pieces_.empty()) {
         watch_time();
     } else if (!(lanes_.empty() && retired_.empty()) && tick_.id == 0) {
-        tick_ = services_.loop.call_at(now + kIdleTick, [this] { tick(); });
+        tick_ = services_.loop.call_at(now + std::min<milliseconds>(kIdleTick, limits_.spare),
+                                       [this] { tick(); });
     }
+}
+
+void RelayCore::sample_lanes(Time now) {
+    for (const auto& route : routes_) {
+        route->hedge = hedge_of(*route);
+    }
+    for (const auto& lane : lanes_) {
+        lane->samples.emplace_back(now, lane->link->bytes_received());
+        while (lane->samples.size() > 2 && now - lane->samples[1].first > limits_.hang) {
+            lane->samples.pop_front();
+        }
+        const milliseconds hedge = lane->route->hedge;
+        lane->quiet = lane->link->outstanding() > 0 && now - lane->busy_since >= hedge &&
+                      silent(*lane, now, hedge);
+    }
+}
+
+milliseconds RelayCore::hedge_of(const Route& route) const {
+    const auto p99 = route.latency.p99();
+    if (!p99) {
+        return limits_.hedge;
+    }
+    const auto late = std::chrono::ceil<milliseconds>(4 * *p99);
+    return std::min(limits_.hedge, std::max(limits_.hedge_floor, late));
+}
+
+// Fine enough to see that the shortest hedge is due.
+milliseconds RelayCore::tick_length() const {
+    milliseconds shortest = limits_.hedge;
+    for (const auto& route : routes_) {
+        shortest = route->hedge.count() > 0 ? std::min(shortest, route->hedge) : shortest;
+    }
+    return std::clamp(shortest / 2, kShortestTick, kTick);
 }
 
 // True when the lane has sent less than the minimum for the whole window.
@@ -80,7 +112,7 @@ bool RelayCore::silent(const Lane& lane, Time now, milliseconds window) const {
         }
         before = &sample;
     }
-    if (before == nullptr || before->first > start + 2 * kTick) {
+    if (before == nullptr || before->first > start) {
         return false;  // not watched for long enough
     }
     const auto wanted = kMinimumProgress * static_cast<std::uint64_t>(window.count()) / 1000;
@@ -103,14 +135,14 @@ void RelayCore::expire(Time now) {
                 hung.push_back(attempt.lane);
             }
         }
-        if (piece->purpose == Piece::Purpose::request) {
+        if (piece->purpose == Purpose::request) {
             services_.log.error(fmt::format(
                 "disk {}: no server has answered for {} bytes at {} in {} s: signpost where {}",
                 plan_.disk.str(), piece->length, piece->offset,
                 std::chrono::duration_cast<seconds>(limits_.request).count(), plan_.disk.str()));
         }
         std::erase(waiting_, piece);
-        if (piece->purpose != Piece::Purpose::replay) {
+        if (piece->purpose != Purpose::replay) {
             finish(*piece, EIO);
         }
     }
@@ -125,15 +157,15 @@ void RelayCore::second_attempt(Piece& piece, Time now) {
         piece.command == wire::Command::read || piece.command == wire::Command::block_status;
     const bool first_only = piece.attempts[0].lane != nullptr && piece.attempts[1].lane == nullptr;
     if (!plan_.traits.read_only || !only_reads || !first_only ||
-        piece.purpose != Piece::Purpose::request) {
+        (piece.purpose != Purpose::request && piece.purpose != Purpose::ahead)) {
         return;
     }
     const Attempt& first = piece.attempts[0];
     const auto waited = now - first.sent;
-    if (waited < limits_.hedge || !silent(*first.lane, now, limits_.hedge)) {
+    Route& route = *first.lane->route;
+    if (waited < route.hedge || !silent(*first.lane, now, route.hedge)) {
         return;
     }
-    Route& route = *first.lane->route;
     if (others_left(piece, route)) {
         if (Lane* other = choose_lane(piece, &route)) {
             place(piece, 1, *other);
@@ -151,7 +183,7 @@ void RelayCore::second_attempt(Piece& piece, Time now) {
             return;
         }
     }
-    if (!route.dialling && breaker(route).may_dial(now)) {
+    if (route.dials == 0 && breaker(route).may_dial(now)) {
         dial(route);
     }
 }
@@ -166,10 +198,16 @@ void RelayCore::drop_hung_lanes(Time now) {
                 std::ranges::find(hung, attempt.lane) != hung.end()) {
                 continue;
             }
-            if (others_left(*piece, *attempt.lane->route) ||
-                piece->purpose == Piece::Purpose::probe) {
+            if (others_left(*piece, *attempt.lane->route) || piece->purpose == Purpose::probe) {
                 hung.push_back(attempt.lane);
             }
+        }
+    }
+    for (const auto& lane : lanes_) {
+        // All that was on it has been answered by others.
+        if (lane->ready && lane->pieces == 0 && lane->link->outstanding() > 0 &&
+            now - lane->busy_since >= limits_.hang && silent(*lane, now, limits_.hang)) {
+            hung.push_back(lane.get());
         }
     }
     for (Lane* lane : hung) {
@@ -189,10 +227,31 @@ void RelayCore::probe_idle_lanes(Time now) {
         if (length == 0) {
             continue;
         }
-        Piece& probe = new_piece(Piece::Purpose::probe, wire::Command::read, 0,
-                                 static_cast<std::uint32_t>(length));
+        Piece& probe =
+            new_piece(Purpose::probe, wire::Command::read, 0, static_cast<std::uint32_t>(length));
         probe.deadline = now + 2 * limits_.hang;
         place(probe, 0, *lane);
+    }
+}
+
+// What a burst of reads has left: one lane to a server is enough for a disk that idles.
+void RelayCore::close_spare_lanes(Time now) {
+    std::vector<Lane*> spare;
+    std::vector<const Route*> seen;
+    for (const auto& lane : lanes_) {
+        if (!lane->ready) {
+            continue;
+        }
+        const bool beside_another = std::ranges::find(seen, lane->route) != seen.end();
+        seen.push_back(lane->route);
+        if (beside_another && lane->link->outstanding() == 0 &&
+            now - lane->last_wanted >= limits_.spare) {
+            spare.push_back(lane.get());
+        }
+    }
+    for (Lane* lane : spare) {
+        lane->link->close();
+        bury_lane(*lane);
     }
 }
 

@@ -80,7 +80,7 @@ void RelayCore::flush_log_if_large() {
         return;
     }
     flushing_log_ = true;
-    Piece& flush = new_piece(Piece::Purpose::flush_log, wire::Command::flush, 0, 0);
+    Piece& flush = new_piece(Purpose::flush_log, wire::Command::flush, 0, 0);
     flush.deadline = services_.loop.now() + limits_.request;
     waiting_.push_back(&flush);
     pump_again_ = true;
@@ -89,7 +89,7 @@ void RelayCore::flush_log_if_large() {
 // A write or a flush has ended.
 void RelayCore::write_answered(Piece& piece, bool success) {
     if (piece.command == wire::Command::flush) {
-        if (piece.purpose == Piece::Purpose::flush_log) {
+        if (piece.purpose == Purpose::flush_log) {
             flushing_log_ = false;
         }
         if (success && piece.flush_epoch != 0) {
@@ -107,7 +107,7 @@ void RelayCore::write_answered(Piece& piece, bool success) {
     } else {
         write_log_.drop(*piece.logged);
     }
-    if (!success && piece.purpose == Piece::Purpose::replay) {
+    if (!success && piece.purpose == Purpose::replay) {
         writes_lost_ = true;
         services_.log.error(fmt::format(
             "disk {}: {} bytes at {} were acknowledged, are gone after a restart of the server, "
@@ -122,7 +122,7 @@ void RelayCore::forget_replay() {
     unplaced.swap(replay_);
     for (Piece* piece : unplaced) {
         piece->in_replay = false;
-        if (piece->purpose == Piece::Purpose::replay) {
+        if (piece->purpose == Purpose::replay) {
             free_piece(*piece);
         }
     }
@@ -137,8 +137,7 @@ void RelayCore::prepare_replay() {
     for (auto entry = write_log_.entries().begin(); entry != write_log_.entries().end(); ++entry) {
         Piece* piece = static_cast<Piece*>(entry->piece);
         if (piece == nullptr) {
-            piece =
-                &new_piece(Piece::Purpose::replay, entry->command, entry->offset, entry->length);
+            piece = &new_piece(Purpose::replay, entry->command, entry->offset, entry->length);
             piece->payload = entry->payload;
             piece->flags = entry->flags;
             piece->logged = entry;

@@ -11,19 +11,23 @@ namespace {
 class RelayedDisk final : public Disk {
    public:
     RelayedDisk(RelayServices& services, RelayPlan plan)
-        : loop_(services.loop), core_(std::make_shared<RelayCore>(services, std::move(plan))) {}
+        : services_(services), core_(std::make_shared<RelayCore>(services, std::move(plan))) {
+        ++services_.disks;
+    }
 
     ~RelayedDisk() override {
+        --services_.disks;
         // The core's state, and so its end, belongs to the loop's thread.
-        loop_.post([core = std::move(core_)] { core->shut_down(); });
+        services_.loop.post([core = std::move(core_)] { core->shut_down(); });
     }
 
     const DiskTraits& traits() const override { return core_->traits(); }
+    EventLoop* home_loop() const override { return &services_.loop; }
 
    private:
     void start(Request& request) override { core_->accept(request); }
 
-    EventLoop& loop_;
+    RelayServices& services_;
     std::shared_ptr<RelayCore> core_;
 };
 

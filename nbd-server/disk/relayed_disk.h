@@ -12,6 +12,8 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <string>
+#include <vector>
 
 #include "catalog/records.h"
 #include "nbd-server/disk/disk.h"
@@ -29,6 +31,11 @@ struct Upstream {
     // Runs before each dial, on a thread that may block, at most as long as a connect may take: a
     // helper process is started here. Empty: nothing to do.
     std::function<Result<void>()> prepare;
+
+    // Makes what is shown to the server before the export is asked for, new for each connection: a
+    // ticket that says for which client this relay asks. Called on the loop, so it does not block.
+    // A server that does not take it is not used. Empty: nothing is shown.
+    std::function<Result<std::string>()> ticket;
 };
 
 struct RelayPlan {

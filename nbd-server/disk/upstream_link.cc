@@ -6,12 +6,15 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstring>
+
+#include "nbd-server/disk/relay_parts.h"
 
 namespace signpost {
 
@@ -129,6 +132,7 @@ void UpstreamLink::fail(LinkError error, const std::string& reason) {
 
 void UpstreamLink::disconnect() {
     loop_.cancel(timer_);
+    loop_.cancel(static_cast<EventLoop::Posted&>(*this));
     tls_.reset();
     handshake_.reset();
     if (socket_) {
@@ -204,6 +208,15 @@ void UpstreamLink::connected() {
     if (wish.tls != wire::TlsMode::off && setting_.credentials == nullptr) {
         dial_failed(LinkError::refused, "the server wants TLS; give tls-certificates or tls-psk");
         return;
+    }
+    if (setting_.ticket) {
+        auto ticket = setting_.ticket();
+        if (!ticket) {
+            dial_failed(LinkError::refused, ticket.error().message);
+            return;
+        }
+        wish.ticket = std::move(*ticket);
+        wish.ticket_required = true;
     }
     handshake_ = std::make_unique<wire::ClientHandshake>(std::move(wish));
     phase_ = Phase::handshake;
@@ -339,7 +352,8 @@ void UpstreamLink::send(const wire::Pending& pending, std::uint16_t flags, std::
     reader_->expect(cookie, pending);
     if (outgoing_.empty() || outgoing_.back().payload ||
         outgoing_.back().head.size() >= kGatherBytes) {
-        outgoing_.emplace_back();
+        outgoing_.emplace_back().head = std::move(spare_head_);
+        spare_head_.clear();
     }
     Chunk& chunk = outgoing_.back();
     wire::append_request(chunk.head, pending.command, flags, cookie, pending.offset,
@@ -395,51 +409,88 @@ void UpstreamLink::consume_sent(std::size_t n) {
     sent_ += n;
     while (!outgoing_.empty() && sent_ >= outgoing_.front().size()) {
         sent_ -= outgoing_.front().size();
+        spare_head_ = std::move(outgoing_.front().head);
+        spare_head_.clear();
         outgoing_.pop_front();
     }
 }
 
 void UpstreamLink::read_replies() {
-    for (int i = 0; i < kReadsPerWake; ++i) {
-        const wire::ReplyReader::Targets targets = reader_->targets();
-        const std::array<iovec, 2> parts{iovec{targets.first.data(), targets.first.size()},
-                                         iovec{targets.second.data(), targets.second.size()}};
-        const std::size_t room = targets.first.size() + targets.second.size();
-        const ssize_t n = receive_some(std::span(parts).first(targets.second.empty() ? 1 : 2));
-        if (n < 0 && errno == EAGAIN) {
-            return;
-        }
-        if (n <= 0) {
-            fail(LinkError::lost,
-                 fmt::format("{}: {}", uri().endpoint(),
-                             n == 0 ? "closed the connection" : errno_text(errno)));
-            return;
-        }
+    bool more = true;
+    for (int i = 0; i < kReadsPerWake && more; ++i) {
+        more = reader_->apart().landing != nullptr ? move_payload(i == 0) : receive_replies();
+    }
+    if (phase_ == Phase::ready && tls_ && tls_->has_buffered()) {
+        loop_.post(*this);  // epoll does not see what TLS holds
+    }
+}
+
+void UpstreamLink::run_posted() {
+    if (phase_ == Phase::ready) {
+        read_replies();
+    }
+}
+
+// False: nothing more to be had now, or the link is closed.
+bool UpstreamLink::receive_replies() {
+    const wire::ReplyReader::Targets targets = reader_->targets();
+    const std::array<iovec, 2> parts{iovec{targets.first.data(), targets.first.size()},
+                                     iovec{targets.second.data(), targets.second.size()}};
+    const std::size_t room = targets.first.size() + targets.second.size();
+    const ssize_t n = receive_some(std::span(parts).first(targets.second.empty() ? 1 : 2));
+    if (n <= 0) {
+        lost(n);
+        return false;
+    }
+    reader_->received(static_cast<std::size_t>(n), finished_);
+    const bool all = static_cast<std::size_t>(n) == room;
+    return settle() && (all || (tls_ && tls_->has_buffered()));
+}
+
+// As receive_replies(). FIRST: nothing has been read since the socket was found readable.
+bool UpstreamLink::move_payload(bool first) {
+    const auto [landing, left] = reader_->apart();
+    auto& parts = static_cast<RelayParts&>(*landing);
+    const ssize_t n = parts.move_from(socket_.get(), left);
+    if (n > 0) {
+        bytes_received_ += static_cast<std::uint64_t>(n);
+        reader_->moved(static_cast<std::size_t>(n), finished_);
+        return settle() && static_cast<std::size_t>(n) == left;
+    }
+    const bool refused = n < 0 && (errno == EINVAL || (errno == EAGAIN && first && has_input()));
+    if (!refused) {
+        lost(n);
+        return false;
+    }
+    // The pipe is full, or this socket cannot be spliced from.
+    reader_->land(parts.land_rest(left));
+    return true;
+}
+
+bool UpstreamLink::has_input() const {
+    int waiting = 0;
+    return ::ioctl(socket_.get(), FIONREAD, &waiting) == 0 && waiting > 0;
+}
+
+// Hands over what is complete. False: the link is closed.
+bool UpstreamLink::settle() {
+    if (!finished_.empty()) {
+        owner_.link_finished(*this, finished_);
         finished_.clear();
-        reader_->received(static_cast<std::size_t>(n), finished_);
-        if (!finished_.empty()) {
-            owner_.link_finished(*this, finished_);
-        }
-        if (phase_ != Phase::ready) {
-            return;
-        }
-        if (reader_->broken()) {
-            fail(LinkError::protocol, fmt::format("{}: {}", uri().endpoint(), reader_->reason()));
-            return;
-        }
-        const bool more_inside = tls_ && tls_->has_buffered();
-        if (static_cast<std::size_t>(n) < room && !more_inside) {
-            return;
-        }
     }
-    if (tls_ && tls_->has_buffered()) {
-        // epoll does not see what TLS holds.
-        loop_.cancel(timer_);
-        timer_ = loop_.call_at(loop_.now(), [this] {
-            timer_.id = 0;
-            read_replies();
-        });
+    if (phase_ == Phase::ready && reader_->broken()) {
+        fail(LinkError::protocol, fmt::format("{}: {}", uri().endpoint(), reader_->reason()));
     }
+    return phase_ == Phase::ready;
+}
+
+// What a read of the socket that brought nothing means.
+void UpstreamLink::lost(ssize_t result) {
+    if (result < 0 && errno == EAGAIN) {
+        return;
+    }
+    fail(LinkError::lost, fmt::format("{}: {}", uri().endpoint(),
+                                      result == 0 ? "closed the connection" : errno_text(errno)));
 }
 
 void UpstreamLink::abandon(std::uint64_t cookie) {

@@ -6,7 +6,7 @@
 // owner's business.
 //
 // Requests are gathered by send() and leave together at flush(), so that a burst costs one system
-// call; replies are read straight into the readers' buffers.
+// call; replies are read straight into the readers' buffers, or large payloads moved into pipes.
 //
 // Lifetime: the loop, the owner and the credentials outlive it; it must not be destroyed inside a
 // call to its owner. Threads: the loop's.
@@ -15,6 +15,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -47,7 +48,7 @@ enum class LinkError {
 
 using Payload = std::shared_ptr<const std::vector<std::byte>>;
 
-class UpstreamLink : private EventLoop::Watcher {
+class UpstreamLink : private EventLoop::Watcher, private EventLoop::Posted {
    public:
     using Time = EventLoop::Time;
     using Finished = wire::ReplyReader::Finished;
@@ -66,6 +67,7 @@ class UpstreamLink : private EventLoop::Watcher {
         const RelayLimits& limits;
         const TlsCredentials* credentials = nullptr;  // null: no TLS configured
         wire::TlsMode tls = wire::TlsMode::off;       // for URIs that do not ask for TLS themselves
+        std::function<Result<std::string>()> ticket;  // as Upstream::ticket
     };
 
     UpstreamLink(EventLoop& loop, Owner& owner, Setting setting);
@@ -78,9 +80,13 @@ class UpstreamLink : private EventLoop::Watcher {
     const wire::ExportInfo& info() const { return info_; }
     const NbdUri& uri() const { return targets_[target_].uri; }
 
-    // Only when ready. PENDING's buffer and extents stay put until finished, failed or abandoned.
+    // Only when ready. PENDING's buffer, landing (a RelayParts) and extents stay put until
+    // finished, failed or abandoned.
     void send(const wire::Pending& pending, std::uint16_t flags, std::uint64_t cookie,
               Payload payload);
+
+    // Payload can reach a pipe without passing through this process.
+    bool can_splice() const { return tls_ == nullptr; }
     void flush();
 
     // The reply is still awaited, but dropped when it comes.
@@ -111,7 +117,13 @@ class UpstreamLink : private EventLoop::Watcher {
     void read_handshake();
     void follow(wire::ClientHandshake::Outcome outcome, std::size_t left_over);
     void become_ready();
+    void run_posted() override;
     void read_replies();
+    bool receive_replies();
+    bool move_payload(bool first);
+    bool has_input() const;
+    bool settle();
+    void lost(ssize_t result);
     void dial_failed(LinkError error, const std::string& reason);
     void fail(LinkError error, const std::string& reason);
     void arm(std::chrono::milliseconds limit, const char* what);
@@ -135,7 +147,8 @@ class UpstreamLink : private EventLoop::Watcher {
     std::unique_ptr<wire::ReplyReader> reader_;
     wire::ExportInfo info_;
     std::deque<Chunk> outgoing_;
-    std::size_t sent_ = 0;  // bytes of outgoing_.front() that have left
+    std::string spare_head_;  // keeps its memory from batch to batch
+    std::size_t sent_ = 0;    // bytes of outgoing_.front() that have left
     std::vector<Finished> finished_;
     std::uint64_t bytes_received_ = 0;
 };

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
 // WorkerPool runs calls that may block (name resolution, catalog look-ups, starting a helper) off
-// the event loop, on a few threads made when they are first needed.
+// the event loop, on a few threads made when they are needed. One that has had nothing to do for a
+// while ends.
 //
 // Lifetime: the destructor drops what has not begun, and joins what has. Threads: any.
 
@@ -10,9 +11,9 @@
 #include <condition_variable>
 #include <deque>
 #include <functional>
+#include <list>
 #include <mutex>
 #include <thread>
-#include <vector>
 
 namespace signpost {
 
@@ -28,13 +29,14 @@ class WorkerPool {
     void run(Task task);
 
    private:
-    void work();
+    void work(std::list<std::thread>::iterator self);
 
     const unsigned maximum_;
     std::mutex mutex_;  // guards all below
     std::condition_variable changed_;
     std::deque<Task> tasks_;
-    std::vector<std::thread> threads_;
+    std::list<std::thread> threads_;
+    std::list<std::thread> ended_;  // to be joined
     unsigned idle_ = 0;
     bool stopping_ = false;
 };

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
 // The negotiation is a chain of questions, each sent when the one before it is answered: STARTTLS,
-// STRUCTURED_REPLY, SET_META_CONTEXT, GO, EXPORT_NAME. The protocol forbids to send an option
-// before the last one's final reply, so there is never more than one question open, and `option_`
-// is all the context that an answer needs.
+// TICKET, STRUCTURED_REPLY, SET_META_CONTEXT, GO, EXPORT_NAME. The protocol forbids to send an
+// option before the last one's final reply, so there is never more than one question open, and
+// `option_` is all the context that an answer needs.
 //
 // What a server may refuse without harm (structured replies, the meta context) is skipped over;
 // what it may not (TLS when required, the export itself) ends the negotiation. Nothing is sent
@@ -36,6 +36,8 @@ std::string_view option_name(Option option) {
             return "STRUCTURED_REPLY";
         case Option::set_meta_context:
             return "SET_META_CONTEXT";
+        case Option::ticket:
+            return "TICKET";
         case Option::go:
             return "GO";
         default:
@@ -81,11 +83,6 @@ bool means_no_tls(OptionReply type) {
            type == OptionReply::err_platform;
 }
 
-template <class Value>
-void append_value(std::string& out, Value value) {
-    append(out, BigEndian<Value>(value));
-}
-
 void append_string(std::string& out, std::string_view text) {
     append_value(out, static_cast<std::uint32_t>(text.size()));
     out += text;
@@ -96,6 +93,8 @@ void append_string(std::string& out, std::string_view text) {
 ClientHandshake::ClientHandshake(Wish wish) : wish_(std::move(wish)) {
     if (wish_.export_name.size() > kMaxString) {
         give_up(Outcome::refused, "the export name is longer than 4,096 bytes");
+    } else if (wish_.ticket.size() > kMaxString) {
+        give_up(Outcome::refused, "the ticket is longer than 4,096 bytes");
     }
 }
 
@@ -179,6 +178,10 @@ void ClientHandshake::take_server_flags(std::uint16_t flags) {
         return give_up(Outcome::refused,
                        "the server cannot do TLS (no fixed newstyle), and TLS is required");
     }
+    if (!fixed_newstyle_ && wish_.ticket_required) {
+        return give_up(Outcome::refused,
+                       "the server cannot take a ticket (no fixed newstyle), and one is required");
+    }
     append_value(out_,
                  (fixed_newstyle_ ? kClientFixedNewstyle : 0) | (no_zeroes_ ? kClientNoZeroes : 0));
     start_options();
@@ -191,7 +194,15 @@ void ClientHandshake::start_options() {
     if (wish_.tls != TlsMode::off && !in_tls_) {
         return send_option(Option::starttls, {});
     }
-    ask_structured_replies();
+    ask_ticket();
+}
+
+// Before the first option that names the export: the server may judge that by the ticket.
+void ClientHandshake::ask_ticket() {
+    if (wish_.ticket.empty()) {
+        return ask_structured_replies();
+    }
+    send_option(Option::ticket, wish_.ticket);
 }
 
 void ClientHandshake::ask_structured_replies() {
@@ -268,6 +279,8 @@ void ClientHandshake::take_reply(std::string_view body) {
     switch (option_) {
         case Option::starttls:
             return on_starttls_reply(body);
+        case Option::ticket:
+            return on_ticket_reply(body);
         case Option::structured_reply:
             return on_structured_reply(body);
         case Option::set_meta_context:
@@ -283,10 +296,21 @@ void ClientHandshake::on_starttls_reply(std::string_view body) {
     } else if (!is_error(reply_)) {
         break_off("unexpected reply to STARTTLS");
     } else if (wish_.tls == TlsMode::prefer && means_no_tls(reply_)) {
-        ask_structured_replies();
+        ask_ticket();
     } else {
         refuse_by_server(body);
     }
+}
+
+void ClientHandshake::on_ticket_reply(std::string_view body) {
+    if (reply_ != OptionReply::ack && !is_error(reply_)) {
+        return break_off("unexpected reply to TICKET");
+    }
+    if (reply_ != OptionReply::ack && wish_.ticket_required) {
+        return refuse_by_server(body);
+    }
+    info_.ticket_accepted = reply_ == OptionReply::ack;
+    ask_structured_replies();
 }
 
 void ClientHandshake::on_structured_reply(std::string_view) {
@@ -338,6 +362,7 @@ void ClientHandshake::on_go_error(std::string_view text) {
     if (reply_ == OptionReply::err_unsup) {
         ExportInfo fresh;
         fresh.structured_replies = info_.structured_replies;
+        fresh.ticket_accepted = info_.ticket_accepted;
         fresh.allocation_context = info_.allocation_context;
         info_ = std::move(fresh);
         has_export_info_ = false;
@@ -441,6 +466,8 @@ void ClientHandshake::refuse_by_server(std::string_view text) {
         remedy = "; use tls=require";
     } else if (option_ == Option::starttls && wish_.tls == TlsMode::require) {
         remedy = "; TLS is required, so nothing is sent without it";
+    } else if (option_ == Option::ticket) {
+        remedy = "; without a ticket it is not to be asked for this disk";
     }
     give_up(Outcome::refused, fmt::format("the server refuses {} ({}){}{}", option_name(option_),
                                           error_name(reply_), remedy, server_words(text)));

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
 // ClientHandshake negotiates one export of an NBD server, as the client: fixed newstyle, STARTTLS,
-// STRUCTURED_REPLY, SET_META_CONTEXT base:allocation, GO with the block-size and description
-// requests. It falls back where the server is older: no structured replies, no meta contexts,
-// EXPORT_NAME when GO is unknown. Pure: bytes in, bytes out; no socket, no clock, no log.
-// Source: the NBD project's doc/proto.md, "Newstyle negotiation" and "Option types".
+// a ticket between Signpost servers, STRUCTURED_REPLY, SET_META_CONTEXT base:allocation, GO with
+// the block-size and description requests. It falls back where the server is older: no structured
+// replies, no meta contexts, EXPORT_NAME when GO is unknown. Pure: bytes in, bytes out; no socket,
+// no clock, no log. Source: the NBD project's doc/proto.md, "Newstyle negotiation" and "Option
+// types".
 //
 // Nothing that the server sends is trusted: option replies are bounded (kMaxOptionReply bytes each,
 // kMaxOptionReplies in all), magic and option echoed, lengths checked before use. A server that
@@ -42,6 +43,7 @@ struct ExportInfo {
     std::uint32_t maximum_payload = 32 * 1024 * 1024;
     bool structured_replies = false;
     std::optional<std::uint32_t> allocation_context;  // id of base:allocation, when selected
+    bool ticket_accepted = false;
     std::string description;  // valid UTF-8, at most 4,096 bytes; may be empty
 };
 
@@ -52,6 +54,8 @@ class ClientHandshake {
         TlsMode tls = TlsMode::off;
         bool structured_replies = true;
         bool allocation_context = true;
+        std::string ticket{};          // sent, when not empty; at most 4,096 bytes
+        bool ticket_required = false;  // a server that refuses it, or knows none, is refused
     };
 
     enum class Outcome {
@@ -100,6 +104,7 @@ class ClientHandshake {
     void take_export_answer(std::string_view message);
 
     void on_starttls_reply(std::string_view body);
+    void on_ticket_reply(std::string_view body);
     void on_structured_reply(std::string_view body);
     void on_meta_reply(std::string_view body);
     void on_go_reply(std::string_view body);
@@ -110,6 +115,7 @@ class ClientHandshake {
     void on_block_size_info(std::uint32_t minimum, std::uint32_t preferred, std::uint32_t maximum);
 
     void start_options();
+    void ask_ticket();
     void ask_structured_replies();
     void ask_allocation_context();
     void ask_go();

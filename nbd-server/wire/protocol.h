@@ -52,6 +52,12 @@ void append(std::string& out, const Wire& message) {
     out.append(reinterpret_cast<const char*>(&message), sizeof message);
 }
 
+// A number, big-endian.
+template <std::unsigned_integral Value>
+void append_value(std::string& out, Value value) {
+    append(out, BigEndian<Value>(value));
+}
+
 // Handshake.
 
 inline constexpr std::uint64_t kServerMagic = 0x4e42444d41474943;  // "NBDMAGIC"
@@ -79,7 +85,15 @@ enum class Option : std::uint32_t {
     list_meta_context = 9,
     set_meta_context = 10,
     extended_headers = 11,
+
+    // Ours, between Signpost servers, from far outside the range that the protocol hands out: the
+    // four letters "SPTK". Data: a ticket, opaque text of 1 to kMaxString bytes, which says for
+    // whom the asking server asks. Answer: ACK, or ERR_POLICY. A server that knows no tickets
+    // answers ERR_UNSUP, as to any unknown option. STARTTLS forgets it like all that came before.
+    ticket = 0x5350544b,
 };
+
+inline constexpr Option kOptionTicket = Option::ticket;
 
 enum class OptionReply : std::uint32_t {
     ack = 1,
@@ -125,12 +139,18 @@ inline constexpr std::uint16_t kFlagCanMultiConn = 1 << 8;
 inline constexpr std::uint16_t kFlagSendResize = 1 << 9;
 inline constexpr std::uint16_t kFlagSendCache = 1 << 10;
 inline constexpr std::uint16_t kFlagSendFastZero = 1 << 11;
+inline constexpr std::uint16_t kFlagBlockStatusPayload = 1 << 12;  // with extended headers only
 
 // Transmission.
 
 inline constexpr std::uint32_t kRequestMagic = 0x25609513;
 inline constexpr std::uint32_t kSimpleReplyMagic = 0x67446698;
 inline constexpr std::uint32_t kChunkMagic = 0x668e33ef;
+inline constexpr std::uint32_t kExtendedRequestMagic = 0x21e41c71;
+inline constexpr std::uint32_t kExtendedChunkMagic = 0x6e8a278c;
+
+// What our server takes in one request, and answers one READ with. What it advertises may be less.
+inline constexpr std::uint32_t kMaxPayload = 64 * 1024 * 1024;
 
 enum class Command : std::uint16_t {
     read = 0,
@@ -148,6 +168,7 @@ inline constexpr std::uint16_t kCommandNoHole = 1 << 1;
 inline constexpr std::uint16_t kCommandDf = 1 << 2;
 inline constexpr std::uint16_t kCommandReqOne = 1 << 3;
 inline constexpr std::uint16_t kCommandFastZero = 1 << 4;
+inline constexpr std::uint16_t kCommandPayloadLength = 1 << 5;  // with extended headers only
 
 inline constexpr std::uint16_t kChunkDone = 1 << 0;
 
@@ -156,6 +177,7 @@ enum class Chunk : std::uint16_t {
     offset_data = 1,
     offset_hole = 2,
     block_status = 5,
+    block_status_ext = 6,  // with extended headers only, and then always
     error = 0x8001,
     error_offset = 0x8002,
 };
@@ -169,6 +191,12 @@ inline constexpr std::uint32_t kMaxDescriptors = 1 << 20;  // in one block statu
 inline constexpr char kBaseAllocation[] = "base:allocation";
 inline constexpr std::uint32_t kStateHole = 1 << 0;
 inline constexpr std::uint32_t kStateZero = 1 << 1;
+
+// Ours: where the bytes are that a read would bring.
+inline constexpr char kPlacement[] = "x-signpost:placement";
+inline constexpr std::uint32_t kPlacementLocal = 0;    // on this server
+inline constexpr std::uint32_t kPlacementCached = 1;   // of another server, with a copy here
+inline constexpr std::uint32_t kPlacementRelayed = 2;  // on another server
 
 inline constexpr std::uint32_t kErrorPerm = 1;
 inline constexpr std::uint32_t kErrorIo = 5;
@@ -206,6 +234,16 @@ struct RequestHeader {
 };
 static_assert(sizeof(RequestHeader) == 28 && offsetof(RequestHeader, cookie) == 8);
 
+struct ExtendedRequestHeader {
+    Be32 magic;
+    Be16 flags;
+    Be16 command;
+    Be64 cookie;
+    Be64 offset;
+    Be64 length;  // of the payload with kCommandPayloadLength, else of the effect
+};
+static_assert(sizeof(ExtendedRequestHeader) == 32 && offsetof(ExtendedRequestHeader, length) == 24);
+
 struct SimpleReplyHeader {
     Be32 magic;
     Be32 error;
@@ -222,10 +260,26 @@ struct ChunkHeader {
 };
 static_assert(sizeof(ChunkHeader) == 20 && offsetof(ChunkHeader, cookie) == 8);
 
+struct ExtendedChunkHeader {
+    Be32 magic;
+    Be16 flags;
+    Be16 type;
+    Be64 cookie;
+    Be64 offset;  // the request's
+    Be64 length;
+};
+static_assert(sizeof(ExtendedChunkHeader) == 32 && offsetof(ExtendedChunkHeader, length) == 24);
+
 struct BlockDescriptor {
     Be32 length;
     Be32 flags;
 };
 static_assert(sizeof(BlockDescriptor) == 8);
+
+struct ExtendedBlockDescriptor {
+    Be64 length;
+    Be64 flags;
+};
+static_assert(sizeof(ExtendedBlockDescriptor) == 16);
 
 }  // namespace signpost::wire

@@ -9,7 +9,8 @@
 // what is buffered, the buffer is empty by then, and targets() offers the caller's own memory
 // first: the rest is received in place. How much room is offered behind it decides what a large
 // payload that follows costs: all that fits there is copied later. So while the reads in flight are
-// large on average, only a small window is offered.
+// large on average, only a small window is offered, and with landings just what a header needs:
+// then a payload that is moved apart leaves nothing of itself here.
 #include "nbd-server/wire/reply_reader.h"
 
 #include <fmt/core.h>
@@ -95,6 +96,7 @@ void ReplyReader::expect(std::uint64_t cookie, Pending pending) {
     if (pending.command == Command::read) {
         slot.coverage.reset(pending.length);
         read_bytes_ += pending.length;
+        landings_ += pending.landing != nullptr ? 1 : 0;
     }
     table_.insert(cookie, slot.index);
 }
@@ -105,10 +107,18 @@ void ReplyReader::abandon(std::uint64_t cookie) {
         return;
     }
     slot->abandoned = true;
+    forget_landing(*slot);
     slot->pending.buffer = nullptr;
     slot->pending.extents = nullptr;
     if (current_.slot == slot) {
         current_.to = nullptr;
+        phase_ = phase_ == Phase::apart ? Phase::data : phase_;
+    }
+}
+
+void ReplyReader::forget_landing(Slot& slot) {
+    if (std::exchange(slot.pending.landing, nullptr) != nullptr) {
+        --landings_;
     }
 }
 
@@ -142,6 +152,32 @@ void ReplyReader::received(std::size_t n, std::vector<Finished>& finished) {
         n -= direct;
     }
     end_ += std::min(n, kInnerBytes - end_);
+    run(finished);
+}
+
+ReplyReader::Apart ReplyReader::apart() const {
+    if (broken() || phase_ != Phase::apart) {
+        return {};
+    }
+    return {current_.slot->pending.landing, current_.left};
+}
+
+void ReplyReader::moved(std::size_t n, std::vector<Finished>& finished) {
+    if (broken() || phase_ != Phase::apart) {
+        return;
+    }
+    current_.left -= static_cast<std::uint32_t>(std::min<std::size_t>(n, current_.left));
+    run(finished);
+}
+
+void ReplyReader::land(std::byte* to) {
+    if (!broken() && phase_ == Phase::apart) {
+        current_.to = to;
+        phase_ = Phase::data;
+    }
+}
+
+void ReplyReader::run(std::vector<Finished>& finished) {
     finished_ = &finished;
     while (step()) {
     }
@@ -161,9 +197,37 @@ bool ReplyReader::is_direct() const {
     return phase_ == Phase::data && current_.to != nullptr;
 }
 
+// How much may be received into the inner buffer.
 std::size_t ReplyReader::window() const {
     const bool large = table_.size() != 0 && read_bytes_ >= kLargeRead * table_.size();
-    return large ? kSmallWindow : kInnerBytes;
+    if (!large) {
+        return kInnerBytes;
+    }
+    if (phase_ == Phase::data && !is_direct()) {
+        return std::min(current_.left + header_bytes(), kInnerBytes);  // to be dropped
+    }
+    return landings_ == 0 ? kSmallWindow : header_window();
+}
+
+std::size_t ReplyReader::header_bytes() const {
+    return contract_.structured_replies ? sizeof(ChunkHeader) + sizeof(Be64)
+                                        : sizeof(SimpleReplyHeader);
+}
+
+// What is needed to know what comes next, and no more.
+std::size_t ReplyReader::header_window() const {
+    switch (phase_) {
+        case Phase::header:
+            return header_bytes() - std::min(buffered(), header_bytes() - 1);
+        case Phase::body:
+            return body_bytes() - buffered();
+        case Phase::descriptors:
+            return std::min<std::size_t>(current_.left, kInnerBytes);
+        case Phase::data:
+        case Phase::apart:
+            break;
+    }
+    return header_bytes();
 }
 
 std::span<const std::byte> ReplyReader::take(std::size_t n) {
@@ -180,6 +244,8 @@ bool ReplyReader::step() {
             return parse_body();
         case Phase::data:
             return parse_data();
+        case Phase::apart:
+            return current_.left == 0 && end_chunk();
         case Phase::descriptors:
             return parse_descriptors();
     }
@@ -222,11 +288,8 @@ bool ReplyReader::parse_simple_header() {
     }
     pending.error = header.error;
     if (is_read && pending.error == 0 && pending.length != 0) {
-        slot->coverage.add(0, pending.length);
         current_.left = pending.length;
-        current_.to = pending.buffer;
-        phase_ = Phase::data;
-        return true;
+        return begin_data(pending.offset);
     }
     return finish_reply();
 }
@@ -318,8 +381,19 @@ bool ReplyReader::begin_data(std::uint64_t offset) {
         return false;
     }
     const Pending& pending = current_.slot->pending;
-    current_.to = pending.buffer == nullptr ? nullptr : pending.buffer + (offset - pending.offset);
     phase_ = Phase::data;
+    if (pending.landing == nullptr) {
+        current_.to =
+            pending.buffer == nullptr ? nullptr : pending.buffer + (offset - pending.offset);
+        return true;
+    }
+    const auto begun = std::min<std::size_t>(buffered(), current_.left);
+    current_.to = pending.landing->data(offset, current_.left, {next(), begun});
+    if (current_.to == nullptr) {
+        take(begun);
+        current_.left -= static_cast<std::uint32_t>(begun);
+        phase_ = Phase::apart;
+    }
     return true;
 }
 
@@ -342,7 +416,9 @@ bool ReplyReader::fill_hole(std::span<const std::byte> body) {
         return false;
     }
     const Pending& pending = current_.slot->pending;
-    if (pending.buffer != nullptr) {
+    if (pending.landing != nullptr) {
+        pending.landing->hole(offset, size);
+    } else if (pending.buffer != nullptr) {
         std::memset(pending.buffer + (offset - pending.offset), 0, size);
     }
     return true;
@@ -480,6 +556,7 @@ ReplyReader::Slot* ReplyReader::find(std::uint64_t cookie) {
 void ReplyReader::release(Slot& slot) {
     if (slot.pending.command == Command::read) {
         read_bytes_ -= slot.pending.length;
+        forget_landing(slot);
     }
     table_.erase(slot.cookie);
     free_slots_.push_back(slot.index);

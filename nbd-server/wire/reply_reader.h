@@ -7,7 +7,8 @@
 // Payload bytes go straight to the buffer of the read that they answer: the caller asks target()
 // where the next bytes belong, receives into it, and says received(n). Small things (headers, small
 // payloads, errors, block status) pass through an inner buffer, so that one recv may bring many
-// replies.
+// replies. A read may have a Landing instead of a buffer: then each chunk of its payload is asked
+// for a place when it begins, and may be moved past the reader, which is told only how much.
 //
 // Every reply is checked: known cookie, chunk inside the request, no overlap, full cover at DONE,
 // no zero-size chunk, no data after an error chunk counted as success, no unknown chunk type
@@ -31,15 +32,23 @@
 
 #include "nbd-server/wire/cookie_table.h"
 #include "nbd-server/wire/coverage.h"
+#include "nbd-server/wire/extent.h"
 #include "nbd-server/wire/protocol.h"
 
 namespace signpost::wire {
 
-struct Extent {
-    std::uint64_t length;
-    std::uint32_t flags;  // kStateHole, kStateZero
+// Where the payload of one read goes when one buffer for all of it would not do. The reader has
+// checked each range: inside of the request, and not answered before.
+class Landing {
+   public:
+    virtual ~Landing() = default;
 
-    bool operator==(const Extent&) const = default;
+    // LENGTH bytes of data begin, at OFFSET of the export. BEGUN, the first of them, have been
+    // received already. Returns the place for all of them; or null, then BEGUN is taken by this
+    // call and the others are to be moved apart (ReplyReader::apart()).
+    virtual std::byte* data(std::uint64_t offset, std::uint32_t length,
+                            std::span<const std::byte> begun) = 0;
+    virtual void hole(std::uint64_t offset, std::uint32_t length) = 0;
 };
 
 // One request on its way, as the reader needs to know it. The reader's own fields hold how much of
@@ -49,12 +58,13 @@ struct Pending {
     std::uint64_t offset = 0;
     std::uint32_t length = 0;
     std::byte* buffer = nullptr;             // reads: LENGTH bytes; null: drop the payload
+    Landing* landing = nullptr;              // reads: takes the payload instead of `buffer`
     std::vector<Extent>* extents = nullptr;  // block status: filled
     std::uint32_t error = 0;                 // filled: NBD error value, 0 for success
 };
 
 class ReplyReader {
- public:
+   public:
     struct Contract {
         bool structured_replies = false;
         bool has_allocation_context = false;
@@ -93,13 +103,27 @@ class ReplyReader {
     };
     void received(std::size_t n, std::vector<Finished>& finished);
 
+    // Payload that comes next and is to be moved apart, instead of receiving into targets(). None
+    // when the landing is null.
+    struct Apart {
+        Landing* landing = nullptr;
+        std::uint32_t left = 0;
+    };
+    Apart apart() const;
+
+    // N bytes of apart() were moved. As received().
+    void moved(std::size_t n, std::vector<Finished>& finished);
+
+    // What is left of apart() goes to TO after all.
+    void land(std::byte* to);
+
     bool broken() const { return !reason_.empty(); }
     const std::string& reason() const { return reason_; }  // one line
 
     // Requests whose replies are still to come, abandoned ones included.
     std::size_t outstanding() const;
 
- private:
+   private:
     struct Slot {
         std::uint32_t index = 0;
         std::uint64_t cookie = 0;
@@ -111,7 +135,7 @@ class ReplyReader {
     };
 
     // What the next bytes are.
-    enum class Phase : std::uint8_t { header, body, data, descriptors };
+    enum class Phase : std::uint8_t { header, body, data, apart, descriptors };
 
     // The reply, or chunk of one, that is being read.
     struct Current {
@@ -129,6 +153,10 @@ class ReplyReader {
 
     bool is_direct() const;
     std::size_t window() const;
+    std::size_t header_bytes() const;
+    std::size_t header_window() const;
+    void run(std::vector<Finished>& finished);
+    void forget_landing(Slot& slot);
 
     // Each takes one step of the parse; false: more bytes are needed, or broken().
     bool step();
@@ -170,6 +198,7 @@ class ReplyReader {
     std::deque<Slot> slots_;  // never moved; as many as were ever in flight at once
     std::vector<std::uint32_t> free_slots_;
     std::uint64_t read_bytes_ = 0;  // asked for by the reads in flight
+    std::size_t landings_ = 0;      // reads in flight that have one
     std::string reason_;
 };
 

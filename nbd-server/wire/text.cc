@@ -3,7 +3,9 @@
 
 #include <fmt/core.h>
 
+#include <algorithm>
 #include <cstdint>
+#include <cstring>
 
 #include "nbd-server/wire/protocol.h"
 
@@ -34,22 +36,65 @@ Lead classify(unsigned char byte) {
     return {0, 0, 1};  // a stray continuation byte, or never valid
 }
 
-// The length of the code point at the front of TEXT; 0 when there is none.
-std::size_t code_point_length(std::string_view text) {
+struct CodePoint {
+    std::uint32_t value = 0;
+    std::size_t length = 0;  // in bytes; 0: there is none
+};
+
+// The code point at the front of TEXT, which is not empty.
+CodePoint front_code_point(std::string_view text) {
     const Lead lead = classify(static_cast<unsigned char>(text[0]));
     if (lead.following >= text.size()) {
-        return 0;
+        return {};
     }
     std::uint32_t value = lead.bits;
     for (const char c : text.substr(1, lead.following)) {
         const auto byte = static_cast<unsigned char>(c);
         if ((byte & 0xc0) != 0x80) {
-            return 0;
+            return {};
         }
         value = value << 6 | (byte & 0x3fu);
     }
     const bool surrogate = value >= 0xd800 && value <= 0xdfff;
-    return value < lead.smallest || value > 0x10ffff || surrogate ? 0 : lead.following + 1;
+    if (value < lead.smallest || value > 0x10ffff || surrogate) {
+        return {};
+    }
+    return {value, lead.following + 1};
+}
+
+// Controls (C0, DEL, C1, line and paragraph separators) and marks that change the direction of
+// what follows them.
+bool is_displayable(std::uint32_t value) {
+    const auto within = [value](std::uint32_t first, std::uint32_t last) {
+        return value >= first && value <= last;
+    };
+    return !(value < 0x20 || within(0x7f, 0x9f) || value == 0x61c || within(0x200e, 0x200f) ||
+             within(0x2028, 0x202e) || within(0x2066, 0x2069));
+}
+
+// What the front of TEXT becomes for a human, and how many bytes of TEXT that is.
+struct Displayed {
+    char bytes[4 * 4];
+    std::size_t size;
+    std::size_t taken;
+};
+
+Displayed display_front(std::string_view text) {
+    constexpr char kHex[] = "0123456789abcdef";
+    const CodePoint front = front_code_point(text);
+    Displayed out{{}, 0, front.length == 0 ? 1 : front.length};
+    if (front.length != 0 && is_displayable(front.value)) {
+        std::memcpy(out.bytes, text.data(), front.length);
+        out.size = front.length;
+        return out;
+    }
+    for (const char c : text.substr(0, out.taken)) {
+        const auto byte = static_cast<unsigned char>(c);
+        const char escaped[4] = {'\\', 'x', kHex[byte >> 4], kHex[byte & 15]};
+        std::memcpy(out.bytes + out.size, escaped, sizeof escaped);
+        out.size += sizeof escaped;
+    }
+    return out;
 }
 
 }  // namespace
@@ -59,7 +104,7 @@ bool is_protocol_string(std::string_view text) {
         return false;
     }
     while (!text.empty()) {
-        const std::size_t length = code_point_length(text);
+        const std::size_t length = front_code_point(text).length;
         if (length == 0) {
             return false;
         }
@@ -81,6 +126,31 @@ std::string quoted(std::string_view text, std::size_t limit) {
         }
     }
     return out + (text.size() > limit ? "...\"" : "\"");
+}
+
+std::size_t write_displayable(std::span<char> to, std::string_view text) {
+    constexpr std::string_view kCut = "...";
+    std::size_t written = 0;
+    std::size_t whole = 0;  // of what was written, with room for the cut behind it
+    while (!text.empty()) {
+        const Displayed front = display_front(text);
+        if (front.size > to.size() - written) {
+            return whole + kCut.copy(to.data() + whole, to.size() - whole);
+        }
+        std::memcpy(to.data() + written, front.bytes, front.size);
+        written += front.size;
+        if (to.size() - written >= kCut.size()) {
+            whole = written;
+        }
+        text.remove_prefix(front.taken);
+    }
+    return written;
+}
+
+std::string displayable(std::string_view text) {
+    std::string out(std::min(text.size() * 4, kMaxString), '\0');
+    out.resize(write_displayable(out, text));
+    return out;
 }
 
 }  // namespace signpost::wire

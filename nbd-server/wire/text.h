@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstddef>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -17,5 +18,13 @@ bool is_protocol_string(std::string_view text);
 // TEXT for one line of a log: everything but printable ASCII becomes \xNN, and what is longer than
 // LIMIT bytes of TEXT is cut with "...".
 std::string quoted(std::string_view text, std::size_t limit = 200);
+
+// TEXT for a human at the other end: valid UTF-8 stays, while control characters, what would turn
+// the direction of writing, and bytes that are no UTF-8 become \xNN. What does not fit into TO is
+// cut with "...". Returns how many bytes of TO were written.
+std::size_t write_displayable(std::span<char> to, std::string_view text);
+
+// The same, as a protocol string.
+std::string displayable(std::string_view text);
 
 }  // namespace signpost::wire

@@ -389,6 +389,13 @@ bool FaultServer::reply_read(int fd, std::uint64_t cookie, std::uint64_t offset,
                      content_.begin() + static_cast<std::ptrdiff_t>(offset + length));
     const Manners manners = manners_;
     lock.unlock();
+    if (manners.read_takes.count() > 0) {
+        std::this_thread::sleep_for(manners.read_takes);
+    }
+    if (manners.reply != ReadReply::plain) {
+        return write_all(fd, make_read_reply(manners.reply, cookie, offset, data)) &&
+               manners.reply != ReadReply::dies;
+    }
     std::string head;
     if (manners.structured) {
         put(head, kChunkMagic);

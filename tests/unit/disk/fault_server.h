@@ -9,6 +9,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <list>
@@ -19,6 +20,7 @@
 
 #include "catalog/nbd_uri.h"
 #include "nbd-server/disk/unique_fd.h"
+#include "tests/unit/disk/fault_replies.h"
 
 namespace signpost::test {
 
@@ -45,6 +47,8 @@ class FaultServer {
         std::string description = {};
         std::uint32_t read_error = 0;  // NBD error for every read
         int drip_bytes_per_tick = 0;   // payload leaves so slowly; 0: at once
+        ReadReply reply = ReadReply::plain;
+        std::chrono::milliseconds read_takes{0};  // a far, or slow server
     };
 
     explicit FaultServer(Bytes content);
@@ -71,7 +75,7 @@ class FaultServer {
     int connections() const { return connections_; }  // accepted so far
     int requests() const { return requests_; }        // received so far
     int reads() const { return reads_; }              // of them reads
-    int farewells() const { return farewells_; }  // connections that ended with DISC
+    int farewells() const { return farewells_; }      // connections that ended with DISC
     std::vector<std::string> exports_asked() const;
 
     // Waits until N requests in all have come in; false after ten seconds.

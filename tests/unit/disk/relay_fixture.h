@@ -9,11 +9,13 @@
 #include <algorithm>
 #include <chrono>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "nbd-server/disk/relay_engine.h"
 #include "nbd-server/disk/relayed_disk.h"
+#include "tests/unit/disk/collecting_sink.h"
 #include "tests/unit/disk/fault_server.h"
 #include "tests/unit/disk/kept_log.h"
 
@@ -65,10 +67,14 @@ class RelayTest : public testing::Test {
     RelayTest() { restart_engine(short_limits()); }
 
     void restart_engine(const RelayLimits& limits) {
-        disk_.reset();
-        engine_.reset();
         RelaySettings settings;
         settings.limits = limits;
+        restart_engine(settings);
+    }
+
+    void restart_engine(const RelaySettings& settings) {
+        disk_.reset();
+        engine_.reset();
         engine_ = std::move(*make_relay_engine(settings, log_));
     }
 
@@ -109,6 +115,16 @@ class RelayTest : public testing::Test {
         return submit_and_wait(*disk_, request);
     }
 
+    // As read(), but taken part by part; see parts_.
+    int read_parts(std::uint64_t offset, std::uint64_t length) {
+        parts_.emplace(*disk_->home_loop(), offset, length);
+        Request request;
+        request.offset = offset;
+        request.length = length;
+        request.sink = &*parts_;
+        return submit_and_wait(*disk_, request);
+    }
+
     // The last read brought what CONTENT has there.
     bool matches(const Bytes& content, std::uint64_t offset) const {
         return std::equal(buffer_.begin(), buffer_.end(),
@@ -124,6 +140,7 @@ class RelayTest : public testing::Test {
                     .before_first_write = {}};
     std::shared_ptr<Disk> disk_;
     Bytes buffer_;
+    std::optional<CollectingSink> parts_;
     std::vector<Extent> extents_;
 };
 

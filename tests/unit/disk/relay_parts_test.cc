@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
-// The parts of the relay that need no server: circuit breaker, write log, peer addresses, event
-// loop.
+// The parts of the relay that need no server: circuit breaker, write log, peer addresses, workers.
 
 #include <arpa/inet.h>
 #include <gtest/gtest.h>
@@ -13,7 +12,6 @@
 #include <thread>
 
 #include "nbd-server/disk/circuit_breaker.h"
-#include "nbd-server/disk/event_loop.h"
 #include "nbd-server/disk/peer_address.h"
 #include "nbd-server/disk/worker_pool.h"
 #include "nbd-server/disk/write_log.h"
@@ -160,58 +158,6 @@ TEST(PeerAddress, RefusesSocketPathsThatTheKernelCannotHold) {
     NbdUri uri;
     uri.socket_path = "/" + std::string(200, 'a');
     EXPECT_EQ(resolve_peer(uri, {}).error().code, Errc::invalid);
-}
-
-class RunningLoop {
-   public:
-    RunningLoop() : thread_([this] { loop.run(); }) {}
-    ~RunningLoop() {
-        loop.stop();
-        thread_.join();
-    }
-
-    EventLoop loop;
-
-   private:
-    std::thread thread_;
-};
-
-TEST(EventLoop, RunsWhatOtherThreadsPost) {
-    std::atomic<int> ran{0};
-    {
-        RunningLoop running;
-        std::vector<std::thread> posters;
-        for (int poster = 0; poster < 4; ++poster) {
-            posters.emplace_back([&] {
-                for (int i = 0; i < 1000; ++i) {
-                    running.loop.post([&] { ++ran; });
-                }
-            });
-        }
-        for (std::thread& poster : posters) {
-            poster.join();
-        }
-    }
-    EXPECT_EQ(ran, 4000);
-}
-
-TEST(EventLoop, RunsTimersInTheirOrder) {
-    std::vector<int> order;
-    std::atomic<bool> done{false};
-    RunningLoop running;
-    running.loop.post([&] {
-        const auto now = EventLoop::Clock::now();
-        running.loop.call_at(now + milliseconds{3}, [&] {
-            order.push_back(3);
-            done = true;
-            done.notify_all();
-        });
-        running.loop.call_at(now + milliseconds{1}, [&] { order.push_back(1); });
-        auto cancelled = running.loop.call_at(now + milliseconds{2}, [&] { order.push_back(2); });
-        running.loop.cancel(cancelled);
-    });
-    done.wait(false);
-    EXPECT_EQ(order, (std::vector<int>{1, 3}));
 }
 
 TEST(WorkerPool, RunsTasksSideBySide) {

@@ -96,13 +96,21 @@ std::string Certificates::client(const std::string& authority) {
     return to;
 }
 
-void Certificates::add_client_certificate(const std::string& directory) {
+std::string Certificates::good_client() {
+    return "cn = \"alpha\"\ntls_www_client\n" + valid_now();
+}
+
+void Certificates::add_client_certificate(const std::string& directory,
+                                          const std::string& template_lines,
+                                          const std::string& authority) {
+    make_authority(authority);
     const std::string lines = directory + "/template";
-    write_file(lines, "cn = \"alpha\"\ntls_www_client\nsigning_key\n" + valid_now());
+    write_file(lines, "signing_key\n" + template_lines);
+    const std::string signer = directory_ + "/" + authority;
     run_program({"certtool", "--generate-certificate", "--load-privkey", key(), "--template", lines,
-                 "--load-ca-certificate", directory_ + "/ca-cert.pem", "--load-ca-privkey",
-                 directory_ + "/ca-key.pem", "--outfile", directory + "/client-cert.pem"});
-    fs::copy_file(key(), directory + "/client-key.pem");
+                 "--load-ca-certificate", signer + "-cert.pem", "--load-ca-privkey",
+                 signer + "-key.pem", "--outfile", directory + "/client-cert.pem"});
+    fs::copy_file(key(), directory + "/client-key.pem", fs::copy_options::overwrite_existing);
 }
 
 void wait_for(int socket, short events) {

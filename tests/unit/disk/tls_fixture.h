@@ -36,8 +36,14 @@ class Certificates {
     // A directory as a client takes it, trusting AUTHORITY.
     std::string client(const std::string& authority = "ca");
 
-    // Adds a client certificate, signed by "ca", to that directory.
-    void add_client_certificate(const std::string& directory);
+    // Adds a client certificate, made of the lines of TEMPLATE and signed by AUTHORITY, to that
+    // directory.
+    void add_client_certificate(const std::string& directory,
+                                const std::string& template_lines = good_client(),
+                                const std::string& authority = "ca");
+
+    // A good client's lines.
+    static std::string good_client();
 
     // A good server's lines but for host and purpose.
     static std::string valid_now();

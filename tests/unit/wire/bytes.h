@@ -106,6 +106,19 @@ inline std::string go_option(std::string_view name) {
     return option(kGo, Bytes().u32(name.size()).text(name).u16(2).u16(3).u16(2).str());
 }
 
+// Transmission, client side.
+
+inline std::string request(std::uint16_t command, std::uint16_t flags, std::uint64_t cookie,
+                           std::uint64_t offset, std::uint32_t length) {
+    return Bytes().u32(0x25609513).u16(flags).u16(command).u64(cookie).u64(offset).u32(length);
+}
+
+inline std::string extended_request(std::uint16_t command, std::uint16_t flags,
+                                    std::uint64_t cookie, std::uint64_t offset,
+                                    std::uint64_t length) {
+    return Bytes().u32(0x21e41c71).u16(flags).u16(command).u64(cookie).u64(offset).u64(length);
+}
+
 // Transmission, server side.
 
 inline std::string simple_reply(std::uint64_t cookie, std::uint32_t error,

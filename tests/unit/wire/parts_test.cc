@@ -171,5 +171,28 @@ TEST(CookieTable, AgreesWithAMapOnRandomUse) {
     }
 }
 
+TEST(Displayable, WhatIsShownToAHumanHasNoControlsAndNoTurnOfDirection) {
+    EXPECT_EQ(displayable("\x01\x1b\x7f"), "\\x01\\x1b\\x7f");
+    EXPECT_EQ(displayable("\xc2\x85 \xe2\x80\xae \xe2\x81\xa6"),
+              "\\xc2\\x85 \\xe2\\x80\\xae \\xe2\\x81\\xa6");
+    EXPECT_EQ(displayable("gr\xc3\xbc\xc3\x9f dich, \xe4\xb8\x96"),
+              "gr\xc3\xbc\xc3\x9f dich, \xe4\xb8\x96");
+    EXPECT_EQ(displayable(std::string_view("a\0b\xff", 4)), "a\\x00b\\xff");
+    EXPECT_EQ(displayable(""), "");
+}
+
+TEST(Displayable, WhatIsShownToAHumanIsCutBetweenCharacters) {
+    const std::string euro = "\xe2\x82\xac";
+    char room[10];
+    const std::string four = euro + euro + euro + euro;
+    EXPECT_EQ(std::string(room, write_displayable(room, four)), euro + euro + "...");
+    EXPECT_EQ(std::string(room, write_displayable(room, "0123456789")), "0123456789");
+    EXPECT_EQ(std::string(room, write_displayable(room, "0123456789a")), "0123456...");
+    EXPECT_EQ(write_displayable({}, "words"), 0u);
+    EXPECT_EQ(displayable(std::string(4096, 'w')), std::string(4096, 'w'));
+    EXPECT_EQ(displayable(std::string(4097, 'w')), std::string(4093, 'w') + "...");
+    EXPECT_EQ(displayable(std::string(4096, '\n')).size(), 4092u + 3);
+}
+
 }  // namespace
 }  // namespace signpost::wire::test

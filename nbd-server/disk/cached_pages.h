@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// CachedPages reads of a file what the kernel has in memory, and tells what it has, without waiting
+// for a device. What it has may be dropped at any time, so covers() is a good guess, not a promise.
+//
+// Lifetime: the descriptor's. Threads: any.
+
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+namespace signpost {
+
+class CachedPages {
+   public:
+    explicit CachedPages(int file) : file_(file) {}
+
+    // True when all of TO was filled.
+    bool read(std::uint64_t offset, std::span<std::byte> to);
+
+    bool covers(std::uint64_t offset, std::uint32_t length);
+
+   private:
+    bool has_byte(std::uint64_t offset);
+
+    const int file_;
+    std::atomic<bool> can_tell_{true};   // the file system knows reads that do not wait
+    std::atomic<bool> can_count_{true};  // the kernel counts cached pages for us
+};
+
+}  // namespace signpost

@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// Routes of a RelayCore: which of them may serve the pinned content, and how the catalog is asked
+// for others.
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "nbd-server/disk/relay_core.h"
+
+namespace signpost {
+
+namespace {
+
+using std::chrono::seconds;
+
+constexpr std::size_t kMaxRoutes = 64;
+constexpr seconds kStaleFor{1};
+constexpr seconds kConsultEvery{1};
+
+bool same_place(const Location& a, const Location& b) {
+    return a.server == b.server && a.export_name == b.export_name;
+}
+
+}  // namespace
+
+CircuitBreaker& RelayCore::breaker(const Route& route) {
+    const auto& uris = route.upstream.uris;
+    return services_.breaker(uris.empty() ? route.name() : uris.front().endpoint());
+}
+
+void RelayCore::prefer(Route& route) {
+    preferred_ = &route;
+    const std::string& server = route.upstream.location.server;
+    if (services_.settings.moved && server != served_from_) {
+        services_.settings.moved(plan_.disk, server, served_from_);
+        served_from_ = server;
+    }
+}
+
+bool RelayCore::is_pinned(const Route& route) const {
+    return pin_ && pin_->route == &route;
+}
+
+bool RelayCore::may_serve(const Route& route, Time now) const {
+    if (!route.stale_reason.empty() && now < route.stale_until) {
+        return false;
+    }
+    return !pin_ || is_pinned(route) ||
+           (plan_.traits.read_only && interchangeable(pin_->location, route.upstream.location));
+}
+
+bool RelayCore::others_left(const Piece& piece, const Route& except) const {
+    const Time now = services_.loop.now();
+    return std::ranges::any_of(routes_, [&](const auto& route) {
+        return route.get() != &except && (piece.refused_by >> route->number & 1) == 0 &&
+               may_serve(*route, now);
+    });
+}
+
+// The route in use first, the others as the referral has them.
+std::vector<RelayCore::Route*> RelayCore::in_order() const {
+    std::vector<Route*> order;
+    if (preferred_ != nullptr) {
+        order.push_back(preferred_);
+    }
+    for (const auto& route : routes_) {
+        if (route.get() != preferred_) {
+            order.push_back(route.get());
+        }
+    }
+    return order;
+}
+
+std::string RelayCore::wrong_content(const Route& route, const std::string& fingerprint) const {
+    if (!pin_) {
+        return "";
+    }
+    if (is_pinned(route)) {
+        return fingerprint == pin_->fingerprint
+                   ? ""
+                   : "its image was replaced or changed since this disk was opened: open it anew";
+    }
+    const std::string& expected = route.upstream.location.fingerprint;
+    return expected.empty() || expected == fingerprint
+               ? ""
+               : "its image has changed since its digest was taken: run signpost verify";
+}
+
+// A digest says nothing of this content when it was taken from another state of the image.
+void RelayCore::pin(const Route& route, const std::string& fingerprint) {
+    pin_ = Pin{&route, route.upstream.location, fingerprint};
+    if (pin_->location.fingerprint != fingerprint) {
+        pin_->location.digest.clear();
+    }
+}
+
+void RelayCore::make_stale(Route& route, const std::string& reason) {
+    if (route.stale_reason != reason) {
+        services_.log.error(
+            fmt::format("disk {}: not served from {}: {}", plan_.disk.str(), route.name(), reason));
+    }
+    route.stale_reason = reason;
+    route.stale_until = services_.loop.now() + kStaleFor;
+    consulted_in_vain_ = false;
+    consult();
+    give_up_if_nobody_has_it();
+}
+
+void RelayCore::report_down(Route& route, const std::string& reason) {
+    if (!std::exchange(route.reported_down, true)) {
+        services_.log.error(
+            fmt::format("disk {}: lost {}: {}", plan_.disk.str(), route.name(), reason));
+    }
+    consult();
+}
+
+// A server that was down a moment ago may be all that is left: see at once whether it is back.
+void RelayCore::hasten_others(const Route& lost) {
+    const Time now = services_.loop.now();
+    for (const auto& route : routes_) {
+        if (route.get() != &lost && may_serve(*route, now)) {
+            breaker(*route).hasten(now);
+        }
+    }
+}
+
+// Asks the catalog again, off the loop, at most once a second.
+void RelayCore::consult() {
+    const Time now = services_.loop.now();
+    if (!plan_.ask_again || consulting_ || now < next_consultation_) {
+        return;
+    }
+    consulting_ = true;
+    next_consultation_ = now + kConsultEvery;
+    services_.workers.run([weak = weak_from_this(), loop = &services_.loop, ask = plan_.ask_again] {
+        loop->post([weak, answer = ask()]() mutable {
+            if (const auto self = weak.lock(); self && !self->shut_down_) {
+                self->consulted(std::move(answer));
+            }
+        });
+    });
+}
+
+void RelayCore::consulted(Result<std::vector<Upstream>> answer) {
+    consulting_ = false;
+    bool news = false;
+    if (answer) {
+        for (const Upstream& upstream : *answer) {
+            news |= adopt(upstream);
+        }
+    } else {
+        services_.log.debug(fmt::format("disk {}: {}", plan_.disk.str(), answer.error().message));
+    }
+    consulted_in_vain_ = !news;
+    give_up_if_nobody_has_it();
+    pump();
+}
+
+// True when the upstream is new, or is not what it was.
+bool RelayCore::adopt(const Upstream& upstream) {
+    if (upstream.location.size != plan_.traits.size) {
+        return false;
+    }
+    if (pin_ && same_place(pin_->location, upstream.location) &&
+        pin_->fingerprint == upstream.location.fingerprint) {
+        pin_->location = upstream.location;
+    }
+    for (const auto& route : routes_) {
+        if (!same_place(route->upstream.location, upstream.location)) {
+            continue;
+        }
+        const bool news = route->upstream.uris != upstream.uris ||
+                          route->upstream.location.generation != upstream.location.generation ||
+                          route->upstream.location.digest != upstream.location.digest;
+        route->upstream = upstream;
+        if (news) {
+            route->stale_reason.clear();
+        }
+        return news;
+    }
+    if (routes_.size() >= kMaxRoutes || !(plan_.traits.read_only || routes_.empty())) {
+        return false;
+    }
+    auto route = std::make_unique<Route>();
+    route->upstream = upstream;
+    route->number = routes_.size();
+    routes_.push_back(std::move(route));
+    return true;
+}
+
+}  // namespace signpost

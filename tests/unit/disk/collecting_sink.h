@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// A sink that puts a read together again, and fails the test when a part comes twice, from outside
+// of the read, or on another thread than the loop's.
+
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <vector>
+
+#include "nbd-server/disk/disk.h"
+#include "nbd-server/disk/event_loop.h"
+
+namespace signpost::test {
+
+class CollectingSink final : public ReadSink {
+   public:
+    CollectingSink(const EventLoop& loop, std::uint64_t offset, std::uint64_t length)
+        : loop_(loop), offset_(offset), bytes_(length), taken_(length, false) {}
+
+    void take(Request&, ReadPart part) override {
+        ASSERT_TRUE(loop_.is_here());
+        ASSERT_GT(part.length, 0U);
+        ASSERT_GE(part.offset, offset_);
+        const std::uint64_t at = part.offset - offset_;
+        ASSERT_LE(at, bytes_.size());
+        ASSERT_LE(part.length, bytes_.size() - at);
+        for (std::uint64_t i = at; i < at + part.length; ++i) {
+            ASSERT_FALSE(taken_[i]) << "byte " << i << " comes twice";
+            taken_[i] = true;
+        }
+        ++counts_[static_cast<std::size_t>(part.place)];
+        longest_ = std::max(longest_, part.length);
+        copy(part, bytes_.data() + at);
+    }
+
+    bool complete() const {
+        return std::ranges::all_of(taken_, [](bool taken) { return taken; });
+    }
+    int count(ReadPart::Place place) const { return counts_[static_cast<std::size_t>(place)]; }
+    std::uint32_t longest() const { return longest_; }
+    const std::vector<std::byte>& bytes() const { return bytes_; }
+
+    // What CONTENT has there, all of it.
+    bool matches(const std::vector<std::byte>& content) const {
+        return complete() && std::equal(bytes_.begin(), bytes_.end(),
+                                        content.begin() + static_cast<std::ptrdiff_t>(offset_));
+    }
+
+   private:
+    void copy(ReadPart& part, std::byte* to) {
+        switch (part.place) {
+            case ReadPart::Place::memory:
+                std::memcpy(to, part.bytes.get(), part.length);
+                return;
+            case ReadPart::Place::pipe:
+                ASSERT_EQ(part.head + part.pipe.held(), part.length);
+                if (part.head > 0) {
+                    std::memcpy(to, part.bytes.get(), part.head);
+                }
+                for (to += part.head; part.pipe.held() > 0;) {
+                    const ssize_t n = part.pipe.read_into(to, part.pipe.held());
+                    ASSERT_GT(n, 0);
+                    to += n;
+                }
+                return;
+            case ReadPart::Place::hole:
+                std::fill_n(to, part.length, std::byte{0});
+                return;
+            case ReadPart::Place::file:
+                FAIL() << "a relay has no file";
+        }
+    }
+
+    const EventLoop& loop_;
+    std::uint64_t offset_;
+    std::vector<std::byte> bytes_;
+    std::vector<bool> taken_;
+    std::array<int, 4> counts_{};
+    std::uint32_t longest_ = 0;
+};
+
+}  // namespace signpost::test
