@@ -65,3 +65,20 @@ function(signpost_fuzzer name source)
         set_tests_properties(seeds-${name} PROPERTIES LABELS unit TIMEOUT 300)
     endif()
 endfunction()
+
+# signpost_page(POD SECTION): the manual page that POD is, with `all` and installed.
+function(signpost_page pod section)
+    find_program(POD2MAN pod2man REQUIRED)
+    cmake_path(GET pod STEM LAST_ONLY name)
+    set(page ${CMAKE_CURRENT_BINARY_DIR}/${name}.${section})
+    string(TOUPPER ${name} title)
+    add_custom_command(OUTPUT ${page}
+        COMMAND ${POD2MAN} --section=${section} --name=${title} --center=Signpost
+            --release=signpost-${PROJECT_VERSION} --utf8 --stderr
+            ${CMAKE_CURRENT_SOURCE_DIR}/${pod} ${page}
+        DEPENDS ${pod}
+        COMMENT "Making ${name}(${section})"
+        VERBATIM)
+    add_custom_target(${name}_page ALL DEPENDS ${page})
+    install(FILES ${page} DESTINATION ${CMAKE_INSTALL_MANDIR}/man${section})
+endfunction()

@@ -6,7 +6,7 @@
 //   4 bytes a request: command (bit 7: no buffer), offset in 512 bytes, length
 //   2 bytes: a cookie to abandon, after so many of the server's bytes
 // and goes on with the server's bytes. Buffers have exactly their length, so that the sanitizer
-// sees each byte outside. Run whole and cut in pieces, which must agree.
+// sees each byte outside. Run whole, cut in pieces, and with payload moved apart, which must agree.
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
@@ -65,13 +65,52 @@ Scene read_scene(std::span<const std::byte> input) {
     return scene;
 }
 
+// Chunks of an even length are moved apart.
+class HalfApart final : public Landing {
+   public:
+    HalfApart(std::byte* to, const Pending& pending)
+        : to_(to), offset_(pending.offset), left_(pending.length) {}
+
+    std::byte* data(std::uint64_t offset, std::uint32_t length,
+                    std::span<const std::byte> begun) override {
+        require(offset >= offset_ && length <= left_ && begun.size() <= length);
+        left_ -= length;
+        next_ = to_ + (offset - offset_);
+        if (length % 2 != 0) {
+            return next_;
+        }
+        move(begun);
+        return nullptr;
+    }
+    void hole(std::uint64_t offset, std::uint32_t length) override {
+        require(offset >= offset_ && length <= left_);
+        left_ -= length;
+        std::memset(to_ + (offset - offset_), 0, length);
+    }
+    void move(std::span<const std::byte> bytes) {
+        if (!bytes.empty()) {
+            std::memcpy(next_, bytes.data(), bytes.size());
+        }
+        next_ += bytes.size();
+    }
+
+   private:
+    std::byte* to_;
+    std::uint64_t offset_;
+    std::uint32_t left_;
+    std::byte* next_ = nullptr;
+};
+
 struct Run {
-    explicit Run(const Scene& scene) : reader(scene.contract), extents(scene.requests.size()) {
+    explicit Run(const Scene& scene, bool apart = false)
+        : reader(scene.contract), data(scene.requests.size()), extents(scene.requests.size()) {
         for (std::size_t i = 0; i < scene.requests.size(); ++i) {
             Pending pending = scene.requests[i];
             if (pending.command == Command::read && pending.buffer != nullptr) {
-                buffers.push_back(std::make_unique<std::byte[]>(pending.length));
-                pending.buffer = buffers.back().get();
+                data[i] = std::make_unique<std::byte[]>(pending.length);
+                landings.push_back(std::make_unique<HalfApart>(data[i].get(), pending));
+                pending.buffer = apart ? nullptr : data[i].get();
+                pending.landing = apart ? landings.back().get() : nullptr;
             } else {
                 pending.buffer = nullptr;
             }
@@ -82,6 +121,14 @@ struct Run {
 
     void receive(std::span<const std::byte> bytes, std::size_t piece) {
         while (!bytes.empty() && !reader.broken()) {
+            if (const auto [landing, left] = reader.apart(); landing != nullptr) {
+                require(left > 0);
+                const std::size_t n = std::min<std::size_t>({piece, bytes.size(), left});
+                static_cast<HalfApart*>(landing)->move(bytes.first(n));
+                reader.moved(n, finished);
+                bytes = bytes.subspan(n);
+                continue;
+            }
             const auto [first, second] = reader.targets();
             require(!first.empty());
             const std::size_t n = std::min({piece, bytes.size(), first.size() + second.size()});
@@ -105,7 +152,8 @@ struct Run {
     }
 
     ReplyReader reader;
-    std::vector<std::unique_ptr<std::byte[]>> buffers;
+    std::vector<std::unique_ptr<std::byte[]>> data;
+    std::vector<std::unique_ptr<HalfApart>> landings;
     std::vector<std::vector<Extent>> extents;
     std::vector<ReplyReader::Finished> finished;
 };
@@ -116,10 +164,11 @@ void compare(const Run& a, const Run& b) {
     require(a.finished.size() == b.finished.size());
     for (std::size_t i = 0; i < a.finished.size(); ++i) {
         const Pending& pending = a.finished[i].pending;
-        const Pending& other = b.finished[i].pending;
-        require(a.finished[i].cookie == b.finished[i].cookie && pending.error == other.error);
-        if (pending.command == Command::read && pending.buffer != nullptr && pending.error == 0) {
-            require(std::memcmp(pending.buffer, other.buffer, pending.length) == 0);
+        const std::uint64_t cookie = a.finished[i].cookie;
+        require(cookie == b.finished[i].cookie && pending.error == b.finished[i].pending.error);
+        const std::byte* bytes = a.data[cookie - 1].get();
+        if (bytes != nullptr && pending.error == 0) {
+            require(std::memcmp(bytes, b.data[cookie - 1].get(), pending.length) == 0);
         }
     }
 }
@@ -143,8 +192,12 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     whole.play(scene, size + 1);
     Run cut(scene);
     cut.play(scene, scene.piece + 1);
+    Run apart(scene, true);
+    apart.play(scene, scene.piece + 1);
     check(whole, scene);
     check(cut, scene);
+    check(apart, scene);
     compare(whole, cut);
+    compare(whole, apart);
     return 0;
 }
