@@ -2,20 +2,22 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Seeded rounds of failover: one client reads through a gateway while its peer fails.
 
-    failover-rounds.py [--rounds N] [--seed S] [--fault kill|stop|drop|drip]
-                       [--limit MILLISECONDS] [--during SECONDS] [--peer-threads N]
+    failover-rounds.py [--server nbdkit|signpostd] [--rounds N] [--seed S]
+                       [--fault kill|stop|drop|drip] [--limit MILLISECONDS] [--during SECONDS]
+                       [--peer-threads N]
 
-A gateway and two peers that hold the same verified disk. In each round the peer that the
-gateway reads from is killed (kill -9), stopped (SIGSTOP), cut off (packets dropped: needs root in
-a network namespace of its own) or answers in drops (drip.py before it). The client, one connection
-for all rounds, keeps DEPTH reads in flight and compares each with the image. A round's stall is its
-slowest read. Any error, any wrong byte, or a stall beyond --limit fails; the stalls are printed.
+A gateway and two peers that hold the same verified disk; all three are nbdkit with the plugin, or
+signpostd. In each round the peer that the gateway reads from is killed (kill -9), stopped
+(SIGSTOP), cut off (packets dropped: needs root in a network namespace of its own) or answers in
+drops (drip.py before it). The client, one connection for all rounds, keeps DEPTH reads in flight
+and compares each with the image. A round's stall is its slowest read. Any error, any wrong byte, or
+a stall beyond --limit fails; the stalls are printed.
 
 --peer-threads is nbdkit's --threads of the peers. (nbdkit 1.32 aborts when somebody leaves for whom
 several of its threads have replies; a relay that gives a peer up must not do that to it.)
 
-PLUGIN and SIGNPOST name the products, as for the tests beside this file; without, those of the
-release build are used.
+PLUGIN, SIGNPOSTD and SIGNPOST name the products, as for the tests beside this file; without, those
+of the release build are used.
 """
 
 import argparse
@@ -33,12 +35,14 @@ import time
 import nbd
 
 DEPTH = 16
+BUFFERS = 64  # of as many lengths
 MAX_READ = 256 * 1024
 IMAGE_SIZE = 32 * 1024 * 1024
 SETTLE_LIMIT = 30  # seconds
 HERE = os.path.dirname(os.path.abspath(__file__))
 BUILD = os.path.join(HERE, "../../build/release")
 PLUGIN = os.environ.get("PLUGIN", f"{BUILD}/nbdkit-plugin/nbdkit-signpost-plugin.so")
+SIGNPOSTD = os.environ.get("SIGNPOSTD", f"{BUILD}/nbd-server/signpostd")
 SIGNPOST = os.environ.get("SIGNPOST", f"{BUILD}/cli/signpost")
 
 
@@ -67,21 +71,28 @@ class Drip:
 
 
 class Server:
-    """nbdkit with the plugin; started again, it has its old port."""
+    """One of the two kinds; started again, it has its old port."""
 
-    def __init__(self, folder, name, *words, front=None):
-        self.folder, self.name, self.words, self.front = folder, name, words, front
-        self.process, self.port = None, None
+    def __init__(self, arguments, folder, name, *settings, front=None):
+        self.folder, self.name, self.settings, self.front = folder, name, settings, front
+        self.arguments, self.process, self.port = arguments, None, None
+
+    def command(self, pidfile):
+        port = self.front.port if self.front else "@PORT@"
+        settings = [f"catalog=sqlite:{self.folder}/catalog.db", "server=" + self.name,
+                    f"uri=nbd://127.0.0.1:{port}", *self.settings]
+        if self.arguments.server == "signpostd":
+            return [SIGNPOSTD, "--listen=systemd", "--pid-file=" + pidfile,
+                    *("--" + setting for setting in settings)]
+        return ["nbdkit", "--foreground", "--exit-with-parent", "--pidfile=" + pidfile,
+                f"--threads={self.arguments.peer_threads}", PLUGIN, *settings]
 
     def start(self):
         pidfile = os.path.join(self.folder, self.name + ".pid")
         if os.path.exists(pidfile):
             os.unlink(pidfile)
-        port = self.front.port if self.front else "@PORT@"
         command = [os.path.join(HERE, "listen.py"), os.path.join(self.folder, self.name + ".port"),
-                   "nbdkit", "--foreground", "--exit-with-parent", "--pidfile=" + pidfile,
-                   *self.words[:1], PLUGIN, f"catalog=sqlite:{self.folder}/catalog.db",
-                   "server=" + self.name, f"uri=nbd://127.0.0.1:{port}", *self.words[1:]]
+                   *self.command(pidfile)]
         with open(os.path.join(self.folder, self.name + ".log"), "ab") as log:
             self.process = subprocess.Popen([sys.executable] + command, stdout=log, stderr=log)
         wait_for(lambda: os.path.exists(pidfile) and os.path.getsize(pidfile),
@@ -95,8 +106,9 @@ class Server:
             return int(counters.readline().split()[1])
 
     def kill(self):
-        self.process.kill()
-        self.process.wait()
+        if self.process:
+            self.process.kill()
+            self.process.wait()
 
 
 def iptables(action, port):
@@ -134,11 +146,13 @@ class Client:
         self.session, self.image, self.choice = nbd.NBD(), image, choice
         self.session.connect_uri(uri)
         self.in_flight, self.slowest, self.reads = {}, 0.0, 0
+        # Used again and again: Debian's nbd module never frees one that was read into.
+        self.buffers = [nbd.Buffer(choice.randrange(1, MAX_READ)) for _ in range(BUFFERS)]
 
     def submit(self):
-        length = self.choice.randrange(1, MAX_READ)
+        buffer = self.buffers.pop(self.choice.randrange(len(self.buffers)))
+        length = buffer.size()
         offset = self.choice.randrange(0, len(self.image) - length)
-        buffer = nbd.Buffer(length)
         cookie = self.session.aio_pread(buffer, offset)
         self.in_flight[cookie] = (time.monotonic(), offset, length, buffer)
 
@@ -152,6 +166,7 @@ class Client:
             start, offset, length, buffer = self.in_flight.pop(cookie)
             self.slowest = max(self.slowest, time.monotonic() - start)
             self.reads += 1
+            self.buffers.append(buffer)
             if buffer.to_bytearray() != self.image[offset:offset + length]:
                 sys.exit(f"FAIL: wrong bytes at {offset} + {length}")
 
@@ -170,7 +185,7 @@ class Client:
 
 
 class Federation:
-    def __init__(self, folder, choice, arguments):
+    def __init__(self, folder, choice, arguments, servers):
         self.folder = folder
         self.image = bytearray()
         for offset in range(0, IMAGE_SIZE, 65536):
@@ -182,10 +197,11 @@ class Federation:
             with open(os.path.join(repository, "vm/disk.raw"), "wb") as file:
                 file.write(self.image)
             front = Drip(folder, name) if arguments.fault == "drip" else None
-            self.peers.append(Server(folder, name, f"--threads={arguments.peer_threads}",
-                                     "repository=" + repository, front=front))
-        self.gateway = Server(folder, "alpha")
+            self.peers.append(
+                Server(arguments, folder, name, "repository=" + repository, front=front))
+        self.gateway = Server(arguments, folder, "alpha")
         for server in self.peers + [self.gateway]:
+            servers.append(server)
             server.start()
         wait_for(lambda: len(self.locations()) == 2, "both peers have published")
         self.signpost("verify", "vm/disk")
@@ -209,9 +225,9 @@ class Federation:
         return self.peers[read.index(max(read))]
 
 
-def play(arguments, folder):
+def play(arguments, folder, servers):
     choice = random.Random(arguments.seed)
-    federation = Federation(folder, choice, arguments)
+    federation = Federation(folder, choice, arguments, servers)
     client = Client(f"nbd://127.0.0.1:{federation.gateway.port}/vm/disk", federation.image, choice)
     stalls = []
     for number in range(arguments.rounds):
@@ -234,6 +250,7 @@ def play(arguments, folder):
 
 def main():
     parser = argparse.ArgumentParser()
+    parser.add_argument("--server", choices=("nbdkit", "signpostd"), default="nbdkit")
     parser.add_argument("--rounds", type=int, default=100)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--fault", choices=("kill", "stop", "drop", "drip"), default="kill")
@@ -243,8 +260,9 @@ def main():
     parser.add_argument("--peer-threads", type=int, default=16)
     arguments = parser.parse_args()
     folder = tempfile.mkdtemp(prefix="signpost-rounds.")
+    servers = []  # to be ended, whatever happens
     try:
-        play(arguments, folder)
+        play(arguments, folder, servers)
     except SystemExit:
         for name in ("alpha", "beta", "gamma", "beta-drip", "gamma-drip"):
             path = os.path.join(folder, name + ".log")
@@ -253,6 +271,8 @@ def main():
                     print(f"---- {name}.log\n" + "".join(log.readlines()[-30:]), file=sys.stderr)
         raise
     finally:
+        for server in servers:
+            server.kill()
         shutil.rmtree(folder)
 
 

@@ -6,4 +6,5 @@
 . "$(dirname "$0")/functions.sh"
 
 requires nbdkit
-"$PYTHON" -B "$here/failover-rounds.py" --rounds 2 --seed 7 --fault drip --during 4 --limit 6000
+"$PYTHON" -B "$here/failover-rounds.py" --server "$SERVER" \
+    --rounds 2 --seed 7 --fault drip --during 4 --limit 6000

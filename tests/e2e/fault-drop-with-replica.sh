@@ -7,4 +7,5 @@
 requires nbdkit
 requires_net_admin
 in_own_network
-"$PYTHON" -B "$here/failover-rounds.py" --rounds 3 --seed 7 --fault drop --limit 4000
+"$PYTHON" -B "$here/failover-rounds.py" --server "$SERVER" \
+    --rounds 3 --seed 7 --fault drop --limit 4000

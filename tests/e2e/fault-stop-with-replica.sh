@@ -5,4 +5,5 @@
 . "$(dirname "$0")/functions.sh"
 
 requires nbdkit
-"$PYTHON" -B "$here/failover-rounds.py" --rounds 4 --seed 7 --fault stop --limit 4000
+"$PYTHON" -B "$here/failover-rounds.py" --server "$SERVER" \
+    --rounds 4 --seed 7 --fault stop --limit 4000

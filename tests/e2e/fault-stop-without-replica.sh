@@ -6,6 +6,10 @@
 
 break_peer() {
     kill -STOP "${pid[beta]}"
+    wait_until all_threads_stopped
+}
+all_threads_stopped() { # the signal only asks for it
+    ! grep -h '^State:' /proc/"${pid[beta]}"/task/*/status | grep -qv 'T (stopped)'
 }
 heal_peer() {
     kill -CONT "${pid[beta]}"

@@ -12,7 +12,8 @@
 # then, so the port cannot be lost to another process in between, and a server that is started again
 # gets its old port back.
 #
-# From ctest: PLUGIN (nbdkit-signpost-plugin.so), SIGNPOST (the command), SOURCE_DIR (the tree).
+# From ctest: PLUGIN (nbdkit-signpost-plugin.so), SIGNPOSTD, SIGNPOST (the command), SOURCE_DIR (the
+# tree), SERVER (which of the two servers start_server starts).
 # SIGNPOST_NO_SKIP=1 turns a skip for a missing program into a failure (./check in CI).
 
 set -eu -o pipefail
@@ -23,8 +24,10 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 : "${BUILD_DIR:=$SOURCE_DIR/build/release}"
 : "${PLUGIN:=$BUILD_DIR/nbdkit-plugin/nbdkit-signpost-plugin.so}"
 : "${SIGNPOST:=$BUILD_DIR/cli/signpost}"
+: "${SIGNPOSTD:=$BUILD_DIR/nbd-server/signpostd}"
+: "${SERVER:=nbdkit}" # what start_server starts: nbdkit with the plugin, or signpostd
 PYTHON=/usr/bin/python3 # the one that has Debian's nbd module
-export SOURCE_DIR BUILD_DIR PLUGIN SIGNPOST PYTHON
+export SOURCE_DIR BUILD_DIR PLUGIN SIGNPOST SIGNPOSTD SERVER PYTHON
 
 tmp=$(mktemp -d "${TMPDIR:-/tmp}/signpost-test.XXXXXX")
 # shellcheck disable=SC2034 # for the tests
@@ -200,9 +203,18 @@ start_nbdkit_unix() {
     uri[$name]="nbd+unix:///?socket=$tmp/$name.sock"
 }
 
-# start_server NAME [NBDKIT-OPTION… --] [DIRECTORY|KEY=VALUE]…: nbdkit with the plugin, server NAME
-# of the catalog $catalog, reached by its peers at its own port; each DIRECTORY is a repository.
+# start_server NAME [NBDKIT-OPTION… --] [DIRECTORY|KEY=VALUE]…: nbdkit with the plugin, or
+# signpostd, as $SERVER says; with a filter always nbdkit. Server NAME of the catalog $catalog,
+# reached by its peers at its own port; each DIRECTORY is a repository.
 start_server() {
+    if [ "$SERVER" = signpostd ] && [[ " $* " != *" --filter="* ]]; then
+        start_signpostd "$@"
+    else
+        start_nbdkit_server "$@"
+    fi
+}
+
+start_nbdkit_server() {
     local name=$1 argument options=() parameters=()
     shift
     if [[ " $* " == *" -- "* ]]; then
@@ -218,6 +230,48 @@ start_server() {
     done
     start_nbdkit "$name" "${options[@]}" "$PLUGIN" "catalog=sqlite:$catalog" "server=$name" \
         uri=nbd://127.0.0.1:@PORT@ "${parameters[@]}"
+}
+
+# start_signpostd NAME [DIRECTORY|KEY=VALUE]…: with the parameters of the plugin, as options.
+# $signpostd_options has more of them.
+signpostd_options=()
+start_signpostd() {
+    local name=$1 argument key value options=()
+    shift
+    for argument in "$@"; do
+        case $argument in
+        --) continue ;;
+        --threads=*) continue ;; # nbdkit's, for each client
+        *=*) ;;
+        *) argument=repository=$argument ;;
+        esac
+        key=${argument%%=*} value=${argument#*=}
+        case $key in
+        tls | tls-certificates | tls-psk) key=peer-$key ;;
+        esac
+        options+=("--$key=$value")
+    done
+    [[ " ${options[*]} " == *" --catalog="* ]] || options+=("--catalog=sqlite:$catalog")
+    [[ " ${options[*]} " == *" --server="* ]] || options+=("--server=$name")
+    [[ " ${options[*]} " == *" --uri="* ]] || options+=(--uri=nbd://127.0.0.1:@PORT@)
+    spawn "$name" "$PYTHON" "$here/listen.py" "$tmp/$name.port" \
+        "$SIGNPOSTD" --listen=systemd --pid-file="$tmp/$name.pid" \
+        "${options[@]}" "${signpostd_options[@]}"
+    port[$name]=$(cat "$tmp/$name.port")
+    uri[$name]=nbd://127.0.0.1:${port[$name]}
+}
+
+# spawn_signpostd NAME OPTION…: signpostd with just these options and this test's catalog.
+spawn_signpostd() {
+    local name=$1
+    shift
+    spawn "$name" "$SIGNPOSTD" --pid-file="$tmp/$name.pid" --catalog="sqlite:$catalog" \
+        --server="$name" "$@"
+}
+
+# free_port_of NAME ADDRESS: what port 0 of it has become, from the log of that signpostd.
+free_port_of() {
+    grep -F "serving on $2:" "$tmp/$1.log" | tail -n 1 | grep -Eo '[0-9]+"?$' | tr -d '"'
 }
 
 # A port that nobody listens on now: for programs that cannot be started by start_nbdkit.

@@ -4,7 +4,7 @@
 . "$(dirname "$0")/functions.sh"
 
 requires nbdkit nbdcopy qemu-io jq
-export PLUGIN SIGNPOST STATE=$tmp/state ALPHA_PORT BETA_PORT
+export PLUGIN SIGNPOST SIGNPOSTD STATE=$tmp/state ALPHA_PORT BETA_PORT
 catalog=$STATE/catalog.db
 end_examples() {
     kill -KILL "$(cat "$STATE/alpha.pid")" "$(cat "$STATE/beta.pid")"
@@ -40,6 +40,6 @@ example writable-boot-with-cow.sh "sqlite:$catalog" db01/vda \
     'qemu-io -f raw -c "write -P 7 0 64k" -c "read -P 7 0 64k" "$uri"'
 [ "$(sha256sum <"$tmp/beta/db01/vda.raw")" = "$before" ] || fail "the backup was written to"
 
-for script in "$SOURCE_DIR"/examples/*; do
+for script in "$SOURCE_DIR"/examples/*.sh; do
     [[ " ${played[*]} " == *" ${script##*/} "* ]] || fail "no test runs examples/${script##*/}"
 done

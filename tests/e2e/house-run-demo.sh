@@ -4,7 +4,7 @@
 # neither a process nor a file behind.
 . "$(dirname "$0")/functions.sh"
 
-requires nbdkit nbdinfo nbdcopy qemu-img mke2fs debugfs
+requires setpriv nbdinfo nbdcopy qemu-img mke2fs debugfs
 [ "$BUILD_DIR" = "$SOURCE_DIR/build/release" ] || skip "./run builds in build/release"
 mkdir "$tmp/temporary"
 

@@ -4,7 +4,7 @@
 # line, with status 2.
 . "$(dirname "$0")/functions.sh"
 
-requires nbdkit nbdcopy nbdinfo
+requires nbdcopy nbdinfo
 [ "$BUILD_DIR" = "$SOURCE_DIR/build/release" ] || skip "./run builds in build/release"
 make_raw "$tmp/images/web01/vda.raw" 4M
 at=$(free_port)

@@ -11,6 +11,8 @@ make_raw "$tmp/beta/shared.raw" 1M
 start_server alpha "$tmp/alpha"
 start_server beta "$tmp/beta"
 wait_published alpha one
+wait_published alpha shared
+wait_published beta shared
 wait_published beta two/vda
 names() {
     nbdinfo --list --json "${uri[$1]}" | jq -r '.exports[]["export-name"]'

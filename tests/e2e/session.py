@@ -37,6 +37,7 @@ def perform(session, words):
 
 def main():
     session = nbd.NBD()
+    session.set_uri_allow_local_file(True)  # certificates and keys
     session.connect_uri(sys.argv[1])
     print("ok 0", flush=True)
     for line in sys.stdin:

@@ -2,10 +2,11 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The manual pages are clean POD, and name exactly the options that the programs' --help names.
 
-    manuals.py ROOT signpost=PROGRAM plugin=NBDKIT-SIGNPOST-PLUGIN.so
+    manuals.py ROOT signpost=PROGRAM plugin=NBDKIT-SIGNPOST-PLUGIN.so signpostd=PROGRAM
 
 The command's page has to name each verb and each `--option` of the command and its verbs; the
-plugin's each `key=` of `nbdkit PLUGIN --help`; neither may name one that is not there.
+server's each `--option`; the plugin's each `key=` of `nbdkit PLUGIN --help`; none may name one that
+is not there.
 """
 
 import os
@@ -15,6 +16,7 @@ import sys
 
 SKIPPED_FOLDERS = {".git", "build"}
 COMMAND_PAGE = "cli/signpost.pod"
+SERVER_PAGE = "nbd-server/server/signpostd.pod"
 PLUGIN_PAGE = "nbdkit-plugin/nbdkit-signpost-plugin.pod"
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]*")
 KEY = re.compile(r"^\[?([a-z][-a-z0-9]*)=", re.M)
@@ -81,11 +83,15 @@ def compare(page, what, in_help, in_page):
              for name in sorted(in_page - in_help)])
 
 
+def check_options(page, pod, command):
+    in_page = {option for item in items(pod) for option in OPTION.findall(item)}
+    return compare(page, "option", options_of(command) - {"--help", "--version"},
+                   in_page - {"--help", "--version"})
+
+
 def check_command(root, command):
     pod = read(root, COMMAND_PAGE)
-    in_page = {option for item in items(pod) for option in OPTION.findall(item)}
-    breaches = compare(COMMAND_PAGE, "option", options_of(command) - {"--help", "--version"},
-                       in_page - {"--help", "--version"})
+    breaches = check_options(COMMAND_PAGE, pod, command)
     verbs = verbs_of(command)
     if not verbs:
         breaches.append(f"{COMMAND_PAGE}:1: `signpost --help` lists no verbs")
@@ -108,6 +114,7 @@ def main():
     breaches = [breach for page in pages(root) for breach in check_pod(root, page)]
     breaches += check_command(root, programs["signpost"])
     breaches += check_plugin(root, programs["plugin"])
+    breaches += check_options(SERVER_PAGE, read(root, SERVER_PAGE), programs["signpostd"])
     print("\n".join(breaches))
     return 1 if breaches else 0
 
