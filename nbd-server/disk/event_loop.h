@@ -20,10 +20,13 @@
 #include <functional>
 #include <map>
 #include <mutex>
+#include <span>
 #include <utility>
 #include <vector>
 
 #include "nbd-server/disk/unique_fd.h"
+
+struct epoll_event;
 
 namespace signpost {
 
@@ -84,6 +87,11 @@ class EventLoop {
     Timer call_at(Time due, Task task);
     void cancel(Timer& timer);
 
+    // What was just sent will be answered in less time than going to sleep and waking up take: the
+    // loop looks for the answer for a moment before it sleeps. Good for one wait. Where answers do
+    // not come so soon, or there is one processor only, it soon stops to look.
+    void expect_soon() { expects_ = true; }
+
     // The time at which the loop woke up: one clock read serves a whole batch.
     Time now() const { return now_; }
 
@@ -96,6 +104,9 @@ class EventLoop {
     };
 
     void wake();
+    int wait(std::span<epoll_event> events);
+    bool worth_looking();
+    int look(std::span<epoll_event> events);
     void dispatch(std::uint64_t key, std::uint32_t events);
     void take_posted();
     void run_posted_tasks();
@@ -110,6 +121,10 @@ class EventLoop {
     std::uint64_t next_timer_ = 1;
     Time now_ = Clock::now();
     std::atomic<pthread_t> running_on_{};
+
+    bool expects_ = false;
+    int luck_;            // how well looking has done of late
+    unsigned skips_ = 0;  // waits without looking, since the last look
 
     // Of the loop's own thread.
     std::vector<Task> tasks_here_;

@@ -50,6 +50,9 @@ void ReadBatch::finish() {
             session_.out_.count_sent(sent);
         }
         session_.keep(room_.subspan(sent, used_ - sent));
+        if (reads_.size() == 1) {
+            session_.expect_soon(used_);
+        }
     }
     used_ = 0;
     reads_.clear();

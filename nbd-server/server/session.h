@@ -153,6 +153,7 @@ class Session final : private EventLoop::Watcher,
     void reply_error(const wire::Request& request, std::uint32_t error, std::string_view sentence);
     void reply_success(const wire::Request& request);
     void keep(std::span<const std::byte> bytes);
+    void expect_soon(std::uint64_t length);
     void send_chunk(const wire::Request& request, ReadPart part, MemoryBudget::Share share);
     bool in_one_chunk(const wire::Request& request) const {
         return style_ == wire::ReplyStyle::simple || request.has(wire::kCommandDf);

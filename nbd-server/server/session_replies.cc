@@ -15,6 +15,7 @@ namespace signpost {
 namespace {
 
 constexpr std::size_t kErrorRoom = wire::kMaxError - wire::kMaxString + 200;
+constexpr std::uint64_t kSmall = 16 * 1024;
 constexpr std::size_t kMaxExtents = 4096;  // in a reply; a client that wants more asks again
 
 std::string_view sentence_of(int error) {
@@ -70,6 +71,7 @@ void Session::ended(Operation& operation) {
     }
     reply(operation);
     flush_soon();
+    expect_soon(operation.asked.length);
 }
 
 void Session::reply(Operation& operation) {
@@ -153,6 +155,13 @@ void Session::send_chunk(const wire::Request& request, ReadPart part, MemoryBudg
     out_.text(std::span(head).first(
         wire::put_read_head(head, reply_to(request), part.offset, part.length, ending)));
     out_.part(std::move(part), std::move(share));
+}
+
+// A client that has nothing under way after a small reply is likely to ask for the next at once.
+void Session::expect_soon(std::uint64_t length) {
+    if (length <= kSmall && operations_ == 0) {
+        home_->loop().expect_soon();
+    }
 }
 
 // Bytes that the client has not taken at once.
