@@ -91,6 +91,20 @@ class Server:
                 continue
         return total / TICKS
 
+    def switches(self):
+        """Context switches of its threads that live."""
+        total = 0
+        for pid in self.family():
+            try:
+                for task in os.listdir(f"/proc/{pid}/task"):
+                    with open(f"/proc/{pid}/task/{task}/status", encoding="ascii",
+                              errors="replace") as file:
+                        total += sum(int(line.split()[1]) for line in file
+                                     if "ctxt_switches" in line)
+            except OSError:
+                continue
+        return total
+
     def family(self):
         """Its process, and all that come from it."""
         found = [str(self.process.pid)]
@@ -133,10 +147,14 @@ def measure(build, server, load, seconds):
     """LOAD: title, block, depth, pattern, and perhaps how many connections."""
     _, block, depth, pattern, *connections = load
     count = connections[0] if connections else 1
-    before = server.cpu_seconds()
+    before, switches = server.cpu_seconds(), server.switches()
     clients = [subprocess.Popen([os.path.join(build, "tests/bench/nbd_load"), server.uri,
                                  str(block), str(depth), str(seconds), pattern, str(seed + 1)],
                                 stdout=subprocess.PIPE, text=True) for seed in range(count)]
+    latest = switches  # of threads that may end with their client
+    while all(client.poll() is None for client in clients):
+        latest = max(latest, server.switches())
+        time.sleep(0.05)
     results = []
     for client in clients:
         output = client.communicate()[0]
@@ -153,7 +171,24 @@ def measure(build, server, load, seconds):
         "p99": max(result["p99_us"] for result in results),
         "cpu_request": cpu / reads * 1e6,
         "cpu_gib": cpu / transferred * GIB,
+        "switches": (latest - switches) / reads,
+        "reads": reads,
     }
+
+
+def count_calls(build, server, load, seconds=0.5):
+    """System calls a read, by strace, which makes all slow: for the count only."""
+    counts = server.log + ".calls"
+    words = [word for pid in server.family() for word in ("-p", pid)]
+    with subprocess.Popen(["strace", "-f", "-c", "-o", counts, *words],
+                          stderr=subprocess.PIPE, text=True) as tracer:
+        tracer.stderr.readline()  # "Process N attached"
+        reads = measure(build, server, load, seconds)["reads"]
+        tracer.send_signal(signal.SIGINT)
+        tracer.stderr.read()
+    with open(counts, encoding="ascii", errors="replace") as file:
+        total = re.search(r"(\d+)\s+(?:\d+\s+)?total$", file.read(), re.MULTILINE)
+    return int(total.group(1)) / reads if total else float("nan")
 
 
 def version(*command):
@@ -165,12 +200,13 @@ def machine():
     return f"{os.cpu_count()} cores, Linux {platform.release().split('-')[0]}"
 
 
-def run_rounds(build, servers, loads, rounds, seconds):
-    """Samples by (server's name, load's title)."""
+def run_rounds(build, servers, loads, rounds, seconds, prepare=lambda: None):
+    """Samples by (server's name, load's title). PREPARE runs before each."""
     samples = {}
     for _ in range(rounds):
         for load in loads:
             for server in servers:
+                prepare()
                 samples.setdefault((server.name, load[0]), []).append(
                     measure(build, server, load, seconds))
     return samples
@@ -184,12 +220,14 @@ def print_tables(samples, servers, loads, first, unmeasured=()):
     """One table for each load. FIRST: the title of the first column."""
     for load in loads:
         print(f"**{load[0]}**\n")
-        print(f"| {first} | reads/s | MiB/s | p50 µs | p99 µs | CPU µs/read | CPU s/GiB |")
-        print("|---|---|---|---|---|---|---|")
+        print(f"| {first} | reads/s | MiB/s | p50 µs | p99 µs | CPU µs/read | CPU s/GiB | "
+              "switches/read |")
+        print("|---|---|---|---|---|---|---|---|")
         for server in servers:
             middle = middle_of(samples[server.name, load[0]])
-            cpu = ("- | -" if server.name in unmeasured
-                   else f"{middle['cpu_request']:.1f} | {middle['cpu_gib']:.3f}")
+            cpu = ("- | - | -" if server.name in unmeasured
+                   else f"{middle['cpu_request']:.1f} | {middle['cpu_gib']:.3f} | "
+                        f"{middle['switches']:.2f}")
             print(f"| {server.name} | {middle['rate']:,.0f} | {middle['mib']:,.0f} | "
                   f"{middle['p50']:.0f} | {middle['p99']:.0f} | {cpu} |")
         print()

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
-// nbd_load URI BLOCK DEPTH SECONDS random|sequential [SEED]: keeps DEPTH reads of BLOCK bytes in
-// flight on one connection of libnbd for that long, and prints one line of JSON: how many, how
-// fast, and the percentiles of their latency. The load of relay_bench.
+// nbd_load URI BLOCK DEPTH SECONDS random|sequential|connect [SEED]: keeps DEPTH reads of BLOCK
+// bytes in flight on one connection of libnbd for that long, and prints one line of JSON: how many,
+// how fast, and the percentiles of their latency. With `connect` each read has a connection of its
+// own, and its latency is from the dial to its last byte.
 
 #include <fmt/core.h>
 #include <libnbd.h>
@@ -41,6 +42,7 @@ struct Load {
     std::uint64_t depth;
     double seconds;
     bool random;
+    bool connect;
     std::uint64_t seed;
 };
 
@@ -57,6 +59,50 @@ int on_completion(void* context, int* error) {
     slot.error = *error;
     slot.done = true;
     return 1;
+}
+
+nbd_handle* connected(const char* uri) {
+    nbd_handle* nbd = nbd_create();
+    if (nbd == nullptr || nbd_connect_uri(nbd, uri) == -1) {
+        die(nbd_get_error());
+    }
+    return nbd;
+}
+
+void print(std::vector<float>& microseconds, std::uint64_t block, double elapsed) {
+    std::ranges::sort(microseconds);
+    const auto reads = microseconds.size();
+    const auto percentile = [&](double share) {
+        const auto index = static_cast<std::size_t>(static_cast<double>(reads) * share);
+        return microseconds[std::min(index, reads - 1)];
+    };
+    fmt::print(
+        "{{\"reads\": {}, \"bytes\": {}, \"seconds\": {:.6f}, \"p50_us\": {:.1f}, "
+        "\"p99_us\": {:.1f}, \"p999_us\": {:.1f}, \"max_us\": {:.1f}}}\n",
+        reads, reads * block, elapsed, percentile(0.5), percentile(0.99), percentile(0.999),
+        microseconds.back());
+}
+
+float microseconds_since(Clock::time_point start) {
+    return std::chrono::duration<float, std::micro>(Clock::now() - start).count();
+}
+
+void connect_again_and_again(const char* uri, const Load& load) {
+    std::vector<float> microseconds;
+    std::vector<char> buffer(load.block);
+    const auto begin = Clock::now();
+    const auto end = begin + std::chrono::duration<double>(load.seconds);
+    while (Clock::now() < end) {
+        const auto start = Clock::now();
+        nbd_handle* nbd = connected(uri);
+        if (nbd_pread(nbd, buffer.data(), buffer.size(), 0, 0) == -1) {
+            die(nbd_get_error());
+        }
+        microseconds.push_back(microseconds_since(start));
+        nbd_shutdown(nbd, 0);
+        nbd_close(nbd);
+    }
+    print(microseconds, load.block, std::chrono::duration<double>(Clock::now() - begin).count());
 }
 
 class Generator {
@@ -93,15 +139,7 @@ class Generator {
         elapsed_ = std::chrono::duration<double>(Clock::now() - begin_).count();
     }
 
-    void print() {
-        std::ranges::sort(microseconds_);
-        const auto reads = microseconds_.size();
-        fmt::print(
-            "{{\"reads\": {}, \"bytes\": {}, \"seconds\": {:.6f}, \"p50_us\": {:.1f}, "
-            "\"p99_us\": {:.1f}, \"p999_us\": {:.1f}, \"max_us\": {:.1f}}}\n",
-            reads, reads * load_.block, elapsed_, percentile(0.5), percentile(0.99),
-            percentile(0.999), microseconds_.back());
-    }
+    void print_result() { print(microseconds_, load_.block, elapsed_); }
 
    private:
     static std::uint64_t size_of(nbd_handle* nbd) {
@@ -132,14 +170,7 @@ class Generator {
         }
         --in_flight_;
         slot.done = false;
-        microseconds_.push_back(
-            std::chrono::duration<float, std::micro>(now - slot.start).count());
-    }
-
-    double percentile(double share) const {
-        const auto count = static_cast<double>(microseconds_.size());
-        const auto index = static_cast<std::size_t>(count * share);
-        return microseconds_[std::min(index, microseconds_.size() - 1)];
+        microseconds_.push_back(std::chrono::duration<float, std::micro>(now - slot.start).count());
     }
 
     nbd_handle* nbd_;
@@ -156,16 +187,17 @@ class Generator {
 
 Load load_in(int argc, char** argv) {
     if (argc < 6 || argc > 7) {
-        die("usage: nbd_load URI BLOCK DEPTH SECONDS random|sequential [SEED]");
+        die("usage: nbd_load URI BLOCK DEPTH SECONDS random|sequential|connect [SEED]");
     }
     const std::string_view pattern = argv[5];
-    if (pattern != "random" && pattern != "sequential") {
-        die("the pattern is random or sequential");
+    if (pattern != "random" && pattern != "sequential" && pattern != "connect") {
+        die("the pattern is random, sequential or connect");
     }
     const Load load{.block = number_in<std::uint64_t>(argv[2]),
                     .depth = number_in<std::uint64_t>(argv[3]),
                     .seconds = number_in<double>(argv[4]),
                     .random = pattern == "random",
+                    .connect = pattern == "connect",
                     .seed = argc == 7 ? number_in<std::uint64_t>(argv[6]) : 1};
     if (load.block > 32 * 1024 * 1024 || load.depth > 1024) {
         die("a block is at most 32 MiB, the depth at most 1024");
@@ -177,13 +209,14 @@ Load load_in(int argc, char** argv) {
 
 int main(int argc, char** argv) {
     const auto load = load_in(argc, argv);
-    nbd_handle* nbd = nbd_create();
-    if (nbd == nullptr || nbd_connect_uri(nbd, argv[1]) == -1) {
-        die(nbd_get_error());
+    if (load.connect) {
+        connect_again_and_again(argv[1], load);
+        return 0;
     }
+    nbd_handle* nbd = connected(argv[1]);
     Generator generator(nbd, load);
     generator.run();
-    generator.print();
+    generator.print_result();
     nbd_shutdown(nbd, 0);
     nbd_close(nbd);
     return 0;

@@ -12,7 +12,8 @@ start_server alpha writable=true
 wait_published beta far
 fio --name=written --ioengine=nbd --uri="$(disk_uri alpha far)" --rw=randwrite --bs=16k \
     --iodepth=16 --size=32m --loops=6 --rate=24m --verify=crc32c --verify_fatal=1 --do_verify=1 \
-    --randseed=7 --fsync=64 --verify_state_save=0 --output-format=json --output="$tmp/fio.json" 2>"$tmp/fio.log" &
+    --randseed=7 --fsync=64 --verify_state_save=0 --output-format=json \
+    --output="$tmp/fio.json" 2>"$tmp/fio.log" &
 fio=$!
 cleanup_fn kill -KILL "$fio"
 has_written() {
