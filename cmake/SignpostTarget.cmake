@@ -7,6 +7,12 @@ set(SIGNPOST_SANITIZE "" CACHE STRING
     "Sanitizers, as -fsanitize takes them: address,undefined or thread; empty: none")
 option(SIGNPOST_WERROR "Warnings are errors (developers and CI)" OFF)
 option(SIGNPOST_FUZZ "Build the fuzzers (clang)" OFF)
+option(SIGNPOST_PCH "Precompile what most sources include; shorter builds" OFF)
+
+# The standard headers that most sources include. Where they are precompiled a source may lack an
+# include and still build, so one preset is without.
+set(SIGNPOST_COMMON_HEADERS <algorithm> <atomic> <chrono> <functional> <map> <memory> <mutex>
+    <optional> <span> <string> <thread> <vector> <fmt/format.h>)
 
 function(signpost_target name)
     target_compile_features(${name} PUBLIC cxx_std_23)
@@ -25,6 +31,14 @@ function(signpost_target name)
     if(SIGNPOST_FUZZ)
         target_compile_options(${name} PUBLIC -fsanitize=fuzzer-no-link)
     endif()
+    get_target_property(sources ${name} SOURCES)
+    list(LENGTH sources count)
+    if(SIGNPOST_PCH AND count GREATER 5)
+        target_precompile_headers(${name} PRIVATE ${SIGNPOST_COMMON_HEADERS} ${ARGN})
+        # So that ccache can tell one precompiled header from another.
+        target_compile_options(${name} PRIVATE $<$<CXX_COMPILER_ID:GNU>:-fpch-preprocess>
+            "$<$<CXX_COMPILER_ID:Clang>:SHELL:-Xclang -fno-pch-timestamp>")
+    endif()
 endfunction()
 
 # signpost_test(NAME SOURCES... LIBS... [LABELS...]): one GoogleTest program, each of its tests a
@@ -33,7 +47,7 @@ endfunction()
 function(signpost_test name)
     cmake_parse_arguments(arg "" "" "SOURCES;LIBS;LABELS" ${ARGN})
     add_executable(${name} ${arg_SOURCES})
-    signpost_target(${name})
+    signpost_target(${name} <gtest/gtest.h>)
     target_link_libraries(${name} PRIVATE ${arg_LIBS} GTest::gtest GTest::gtest_main)
     list(PREPEND arg_LABELS unit)
     list(JOIN arg_LABELS "-" label)
