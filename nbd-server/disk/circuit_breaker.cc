@@ -31,6 +31,11 @@ bool CircuitBreaker::open() const {
     return failures_ > 0;
 }
 
+std::chrono::steady_clock::duration CircuitBreaker::open_for(Time now) const {
+    const std::lock_guard lock(mutex_);
+    return failures_ > 0 ? now - opened_ : std::chrono::steady_clock::duration::zero();
+}
+
 bool CircuitBreaker::may_dial(Time now) {
     const std::lock_guard lock(mutex_);
     if (!lets_through(now)) {
@@ -53,6 +58,7 @@ void CircuitBreaker::failed(Time now) {
     const auto base = kBackOff[step];
     const auto jitter = milliseconds{(random_ >> 8) % (base.count() * 2 / 5 + 1)};
     not_before_ = now + base + jitter;
+    opened_ = failures_ == 0 ? now : opened_;
     failures_ = std::min(failures_ + 1, 1000U);
     probing_ = false;
 }

@@ -42,6 +42,9 @@ class CircuitBreaker {
 
     bool open() const;
 
+    // Since the first of the failures that nothing has ended; zero when closed.
+    std::chrono::steady_clock::duration open_for(Time now) const;
+
    private:
     bool lets_through(Time now) const;
 
@@ -49,6 +52,7 @@ class CircuitBreaker {
     unsigned failures_ = 0;
     bool probing_ = false;
     Time not_before_{};
+    Time opened_{};
     std::uint32_t random_;
 };
 

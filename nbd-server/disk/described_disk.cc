@@ -26,6 +26,7 @@ class DescribedDisk final : public Disk {
         return disk_->locate_now(offset, length, parts);
     }
     bool content_holds() override { return disk_->content_holds(); }
+    void reach(Told told) override { disk_->reach(std::move(told)); }
 
    private:
     void start(Request& request) override { disk_->submit(request); }

@@ -14,10 +14,12 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <string>
 #include <vector>
 
+#include "catalog/error.h"
 #include "nbd-server/disk/read_part.h"
 #include "nbd-server/wire/reply_reader.h"
 
@@ -64,7 +66,7 @@ struct DiskTraits {
     bool multi_conn = true;  // a flush on one connection covers the writes of all
     bool fast_zero = false;
     bool rotational = false;
-    bool relayed = false;  // from another server
+    bool relayed = false;             // from another server
     std::uint32_t minimum_block = 1;  // for writes, trims and zeroes; reads may be unaligned
     std::uint32_t preferred_block = 4096;
     std::string description;  // one line for people: "40 GiB raw on beta, relayed"
@@ -98,6 +100,12 @@ class Disk {
 
     // False: the content has changed since the disk was opened, and what was read is void.
     virtual bool content_holds() { return true; }
+
+    // Finds out whether the disk can be had now, and calls TOLD once: on any thread, perhaps at
+    // once, after a few seconds at the latest. not_found: who should have it says that it does not;
+    // unavailable: where it lies, and why it cannot be had there.
+    using Told = std::move_only_function<void(const Result<void>& answer)>;
+    virtual void reach(Told told);
 
     // Checks range, size and read-only (EINVAL, ENOSPC, EPERM through `done`), completes requests
     // of length 0, then hands over.

@@ -118,6 +118,7 @@ void RelayCore::shut_down() {
     lanes_.clear();
     retired_.clear();
     graveyard_.clear();
+    reached(EIO);
 }
 
 void RelayCore::run_posted() {
@@ -277,6 +278,10 @@ bool RelayCore::place_waiting(Piece& piece) {
     Lane* lane = choose_lane(piece, nullptr);
     if (lane == nullptr) {
         return false;
+    }
+    if (piece.purpose == Purpose::reach) {
+        finish(piece, 0);
+        return true;
     }
     if (answer_without_server(piece, lane->link->info())) {
         return true;

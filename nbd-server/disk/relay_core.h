@@ -27,8 +27,8 @@
 //     is read ahead (read-only disks).
 //
 // relay_core.cc holds requests, relay_pieces.cc pieces on their way, relay_lanes.cc lanes,
-// relay_routes.cc routes, relay_watch.cc time, relay_core_ahead.cc reading ahead, relay_writes.cc
-// writes.
+// relay_routes.cc routes, relay_reach.cc whether there is one, relay_watch.cc time,
+// relay_core_ahead.cc reading ahead, relay_writes.cc writes.
 //
 // Lifetime: shared by its RelayedDisk and by calls under way; destroyed on the loop's thread.
 // Threads: the loop's, but for accept().
@@ -66,6 +66,9 @@ class RelayCore final : private UpstreamLink::Owner,
     // From any thread.
     void accept(Request& request);
 
+    // As Disk::reach. On the loop's thread.
+    void reach(Disk::Told told);
+
     // No request is under way any more: closes the links.
     void shut_down();
 
@@ -87,7 +90,8 @@ class RelayCore final : private UpstreamLink::Owner,
         std::vector<Extent> extents;
     };
 
-    enum class Purpose { request, replay, flush_log, probe, ahead };
+    // reach: waits for a lane and is not sent.
+    enum class Purpose { request, replay, flush_log, probe, ahead, reach };
 
     struct PieceTerms {
         Purpose purpose = Purpose::request;
@@ -135,6 +139,8 @@ class RelayCore final : private UpstreamLink::Owner,
         RelayLatency latency;
         std::chrono::milliseconds hedge{};  // at the last tick
         bool reported_down = false;
+        bool unknown_there = false;  // the server says that it has no such export
+        std::string trouble;         // why the last dial or lane ended
 
         std::string name() const;
     };
@@ -220,12 +226,17 @@ class RelayCore final : private UpstreamLink::Owner,
     void report_down(Route& route, const std::string& reason);
     Lane* lane_of(const UpstreamLink& link);
     void prefer(Route& route);
-    CircuitBreaker& breaker(const Route& route);
+    CircuitBreaker& breaker(const Route& route) const;
     std::vector<Route*> in_order() const;
     bool is_pinned(const Route& route) const;
     void consult();
     void consulted(Result<std::vector<Upstream>> answer);
     bool adopt(const Upstream& upstream);
+
+    // --- whether it can be had: relay_reach.cc
+    void reached(int error);
+    Error out_of_reach() const;
+    std::string trouble_of(const Route& route) const;
 
     // --- time: relay_watch.cc
     void watch_time();
@@ -276,8 +287,9 @@ class RelayCore final : private UpstreamLink::Owner,
     std::vector<std::unique_ptr<Piece>> pieces_;  // not finished
     std::vector<std::unique_ptr<Piece>> spare_;   // for use again
     std::vector<std::unique_ptr<Transfer>> spare_transfers_;
-    std::deque<Piece*> waiting_;  // of pieces_: without an attempt
-    std::deque<Piece*> passing_;  // of these, while pump() looks at them
+    std::deque<Piece*> waiting_;      // of pieces_: without an attempt
+    std::deque<Piece*> passing_;      // of these, while pump() looks at them
+    std::vector<Disk::Told> askers_;  // of reach()
     std::vector<Slot> slots_;
     std::vector<std::uint16_t> free_slots_;
     std::uint64_t next_sequence_ = 1;

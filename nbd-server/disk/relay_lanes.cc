@@ -224,6 +224,7 @@ void RelayCore::link_ready(UpstreamLink& link) {
         return;
     }
     route.stale_reason.clear();
+    route.unknown_there = false;
     if (!pin_) {
         pin(route, fingerprint_in(link.info().description).value_or(""));
     }
@@ -278,6 +279,7 @@ void RelayCore::link_failed(UpstreamLink& link, LinkError error, const std::stri
     }
     requeue(lane);
     bury_lane(lane);
+    route.unknown_there = error == LinkError::unknown_export;
     if (error == LinkError::unknown_export || error == LinkError::refused) {
         breaker(route).succeeded();
         make_stale(route, reason);

@@ -282,8 +282,13 @@ void RelayCore::finish(Piece& piece, int error) {
     stop_awaiting(piece);
     Transfer* transfer = piece.transfer;
     const bool flush = piece.command == Command::flush;
+    const bool reach = piece.purpose == Purpose::reach;
     RelayAhead::Block* block = piece.awaits;
     free_piece(piece);
+    if (reach) {
+        reached(error);
+        return;
+    }
     if (block != nullptr) {
         block_ended(*block, error);
     }

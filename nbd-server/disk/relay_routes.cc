@@ -25,7 +25,7 @@ bool same_place(const Location& a, const Location& b) {
 
 }  // namespace
 
-CircuitBreaker& RelayCore::breaker(const Route& route) {
+CircuitBreaker& RelayCore::breaker(const Route& route) const {
     const auto& uris = route.upstream.uris;
     return services_.breaker(uris.empty() ? route.name() : uris.front().endpoint());
 }
@@ -101,7 +101,7 @@ void RelayCore::make_stale(Route& route, const std::string& reason) {
         services_.log.error(
             fmt::format("disk {}: not served from {}: {}", plan_.disk.str(), route.name(), reason));
     }
-    route.stale_reason = reason;
+    route.stale_reason = route.trouble = reason;
     route.stale_until = services_.loop.now() + kStaleFor;
     consulted_in_vain_ = false;
     consult();
@@ -109,6 +109,7 @@ void RelayCore::make_stale(Route& route, const std::string& reason) {
 }
 
 void RelayCore::report_down(Route& route, const std::string& reason) {
+    route.trouble = reason;
     if (!std::exchange(route.reported_down, true)) {
         services_.log.error(
             fmt::format("disk {}: lost {}: {}", plan_.disk.str(), route.name(), reason));

@@ -24,6 +24,11 @@ class RelayedDisk final : public Disk {
     const DiskTraits& traits() const override { return core_->traits(); }
     EventLoop* home_loop() const override { return &services_.loop; }
 
+    void reach(Told told) override {
+        services_.loop.post(
+            [core = core_, told = std::move(told)]() mutable { core->reach(std::move(told)); });
+    }
+
    private:
     void start(Request& request) override { core_->accept(request); }
 

@@ -109,7 +109,11 @@ class Session final : private EventLoop::Watcher,
     void answer_question();
     void open_export();
     void opened(const std::string& name, Result<std::shared_ptr<Disk>> disk, Access access);
-    void audit_opened(const std::string& name, const Access& access, std::string_view refusal);
+    bool reach_first();
+    void reached(const Result<void>& answer);
+    void accept();
+    void refuse_export(const Error& why);
+    void audit_opened(std::string_view refusal);
     wire::ExportFacts facts_of(const Disk& disk) const;
     void list_exports();
     void listed(Result<Federation::Listing> page);

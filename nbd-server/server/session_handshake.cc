@@ -147,8 +147,9 @@ void Session::end_question() {
 void Session::open_export() {
     std::string name = handshake_->question().text;
     if (disk_ != nullptr && name == opened_name_) {
-        audit_opened(name, access_, {});
-        follow(handshake_->answer_export(facts_of(*disk_)));
+        if (!reach_first()) {
+            accept();
+        }
         return;
     }
     begin_question();
@@ -184,16 +185,15 @@ void Session::open_export() {
 }
 
 // REFUSAL: empty when it was not refused.
-void Session::audit_opened(const std::string& name, const Access& access,
-                           std::string_view refusal) {
+void Session::audit_opened(std::string_view refusal) {
     const auto purpose = purpose_text(handshake_->question().purpose);
     service_.audit({.op = refusal.empty() ? purpose : "deny",
                     .session = number_,
                     .client = &asker(),
-                    .export_name = name,
-                    .disk = disk_in(name),
-                    .right = to_string(access.right),
-                    .rule = access.rule,
+                    .export_name = opened_name_,
+                    .disk = disk_in(opened_name_),
+                    .right = to_string(access_.right),
+                    .rule = access_.rule,
                     .reason = refusal});
 }
 
@@ -203,30 +203,70 @@ void Session::opened(const std::string& name, Result<std::shared_ptr<Disk>> disk
         forget();
         return;
     }
-    const bool denied = access.right == Right::deny;
-    audit_opened(name, access,
-                 denied  ? std::string_view("not permitted")
-                 : !disk ? std::string_view(disk.error().message)
-                         : std::string_view());
+    opened_name_ = name;
+    access_ = access;
+    if (access.right == Right::deny) {
+        refuse_export({Errc::not_found, "not permitted"});
+    } else if (!disk) {
+        refuse_export(disk.error());
+    } else {
+        disk_ = std::move(*disk);
+        if (phase_ == Phase::handshake && reach_first()) {
+            return;
+        }
+        accept();
+    }
+    negotiate_on();
+}
+
+// A client that chooses a disk of another server is told now when it cannot be had there, rather
+// than when it reads. True: the answer comes later.
+bool Session::reach_first() {
+    const auto purpose = handshake_->question().purpose;
+    if (!disk_->traits().relayed || (purpose != Purpose::go && purpose != Purpose::export_name)) {
+        return false;
+    }
+    begin_question();
+    disk_->reach([self = shared_from_this()](const Result<void>& answer) {
+        self->home_->loop().post([self, answer] { self->reached(answer); });
+    });
+    return true;
+}
+
+void Session::reached(const Result<void>& answer) {
+    end_question();
+    if (phase_ == Phase::closed) {
+        forget();
+        return;
+    }
+    if (answer) {
+        accept();
+    } else {
+        disk_.reset();
+        refuse_export(answer.error());
+    }
+    negotiate_on();
+}
+
+void Session::accept() {
+    audit_opened({});
+    if (phase_ == Phase::handshake) {
+        follow(handshake_->answer_export(facts_of(*disk_)));
+    }
+}
+
+// What the client may not see and what is not there look the same to it.
+void Session::refuse_export(const Error& why) {
+    audit_opened(why.message);
     if (phase_ != Phase::handshake) {
         return;
     }
-    if (disk && !denied) {
-        disk_ = std::move(*disk);
-        opened_name_ = name;
-        access_ = access;
-        follow(handshake_->answer_export(facts_of(*disk_)));
-    } else {
-        wire::Refusal refusal{wire::OptionReply::err_unknown, std::string(kNoSuchDisk)};
-        if (!denied && disk.error().code != Errc::not_found) {
-            refusal.sentence = disk.error().message;
-        }
-        service_.log().info(fmt::format(
-            "session {} {}: export '{}' refused: {}", number_, asker().str(), escaped(name),
-            denied ? std::string("not permitted") : disk.error().message));
-        follow(handshake_->answer_export(refusal));
-    }
-    negotiate_on();
+    service_.log().info(fmt::format("session {} {}: export '{}' refused: {}", number_,
+                                    asker().str(), escaped(opened_name_), why.message));
+    const bool unknown = why.code == Errc::not_found;
+    opened_name_.clear();
+    follow(handshake_->answer_export(wire::Refusal{
+        wire::OptionReply::err_unknown, unknown ? std::string(kNoSuchDisk) : why.message}));
 }
 
 // After an answer: with what has come meanwhile, here or inside TLS.

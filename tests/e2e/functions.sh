@@ -337,6 +337,14 @@ sha256_of() {
         sha256sum | cut -d ' ' -f 1
 }
 
+# cannot_read URI MS: the disk is refused when it is chosen, or when it is read, in less time.
+cannot_read() {
+    local start
+    start=$(now_ms)
+    ! nbdcopy -- "$1" null: 2>"$tmp/refused.log" || fail "$1 can be read"
+    [ $(($(now_ms) - start)) -lt "$2" ] || fail "$1: it took $(($(now_ms) - start)) ms to say no"
+}
+
 # expect_read OFFSET LENGTH FILE: reads what the file has there.
 expect_read() {
     ask read "$1" "$2"

@@ -4,7 +4,7 @@
 # once from both, no connection between them left, and both go on serving.
 . "$(dirname "$0")/functions.sh"
 
-requires nbdkit sqlite3 jq
+requires nbdkit sqlite3 jq nbdcopy
 make_raw "$tmp/beta/real.raw" 1M
 start_server alpha
 start_server beta "$tmp/beta"
@@ -18,10 +18,7 @@ UPDATE disk SET name = 'loop' WHERE name = 'real';
 COMMIT;
 END
 for server in alpha beta; do
-    open_session "$(disk_uri "$server" loop)"
-    ask read 0 4096
-    [ "$answer" = EIO ] || fail "$server answers: $answer"
-    [ "$answer_ms" -lt 1500 ] || fail "$server takes $answer_ms ms to refuse"
+    cannot_read "$(disk_uri "$server" loop)" 1500
 done
 open_session "$(disk_uri beta real)"
 expect_read 0 65536 "$tmp/beta/real.raw"

@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// Whether a relayed disk can be had, as a client that chooses it is told: RelayCore::reach().
+
+#include <future>
+
+#include "tests/unit/disk/relay_fixture.h"
+
+namespace signpost::test {
+
+constexpr std::uint64_t kSize = 1 << 20;
+
+class RelayReach : public RelayTest {
+   protected:
+    std::future<Result<void>> ask() {
+        auto promise = std::make_shared<std::promise<Result<void>>>();
+        disk_->reach([promise](const Result<void>& answer) { promise->set_value(answer); });
+        return promise->get_future();
+    }
+
+    FaultServer beta_{pattern(kSize, 1)};
+    FaultServer gamma_{pattern(kSize, 1)};
+};
+
+TEST_F(RelayReach, SaysYesWhenAServerAnswersAndReadsNothing) {
+    open({upstream_of(beta_, "beta")});
+    EXPECT_TRUE(ask().get().has_value());
+    EXPECT_EQ(beta_.connections(), 1);
+    EXPECT_EQ(beta_.requests(), 0);
+}
+
+TEST_F(RelayReach, TheConnectionThatItFoundServesTheReads) {
+    open({upstream_of(beta_, "beta")});
+    ASSERT_TRUE(ask().get().has_value());
+    EXPECT_EQ(read(0, 4096), 0);
+    EXPECT_TRUE(ask().get().has_value());
+    EXPECT_EQ(beta_.connections(), 1);
+}
+
+TEST_F(RelayReach, SaysWhereTheDiskIsAndThatNobodyAnswersThere) {
+    beta_.kill();
+    open({upstream_of(beta_, "beta")});
+    const auto answer = ask().get();
+    ASSERT_FALSE(answer.has_value());
+    EXPECT_EQ(answer.error().code, Errc::unavailable);
+    EXPECT_TRUE(answer.error().message.starts_with(
+        "disk web01/vda is on beta, which has not answered for "))
+        << answer.error().message;
+}
+
+TEST_F(RelayReach, AnotherLocationWillDo) {
+    beta_.kill();
+    open({upstream_of(beta_, "beta"), upstream_of(gamma_, "gamma")});
+    EXPECT_TRUE(ask().get().has_value());
+}
+
+TEST_F(RelayReach, NamesEachServerThatDoesNotAnswer) {
+    beta_.kill();
+    gamma_.kill();
+    open({upstream_of(beta_, "beta"), upstream_of(gamma_, "gamma")});
+    const auto answer = ask().get();
+    ASSERT_FALSE(answer.has_value());
+    EXPECT_NE(answer.error().message.find("; on gamma, which"), std::string::npos)
+        << answer.error().message;
+}
+
+TEST_F(RelayReach, AServerThatComesBackMeanwhileIsFound) {
+    beta_.kill();
+    open({upstream_of(beta_, "beta")});
+    auto answer = ask();
+    beta_.start();
+    EXPECT_TRUE(answer.get().has_value());
+}
+
+TEST_F(RelayReach, ADiskThatNobodyHasIsNotFound) {
+    FaultServer::Manners gone;
+    gone.unknown_export = true;
+    beta_.set_manners(gone);
+    open({upstream_of(beta_, "beta")});
+    const auto answer = ask().get();
+    ASSERT_FALSE(answer.has_value());
+    EXPECT_EQ(answer.error().code, Errc::not_found);
+}
+
+TEST_F(RelayReach, AnUnsuitableServerIsNamedWithTheReason) {
+    FaultServer::Manners lies;
+    lies.claimed_size = kSize * 2;
+    beta_.set_manners(lies);
+    open({upstream_of(beta_, "beta")});
+    const auto answer = ask().get();
+    ASSERT_FALSE(answer.has_value());
+    EXPECT_NE(answer.error().message.find("is on beta, from which it cannot be had: "),
+              std::string::npos)
+        << answer.error().message;
+}
+
+TEST_F(RelayReach, ManyWhoAskAtOnceAreAllTold) {
+    open({upstream_of(beta_, "beta")});
+    std::vector<std::future<Result<void>>> answers;
+    for (int i = 0; i < 20; ++i) {
+        answers.push_back(ask());
+    }
+    for (auto& answer : answers) {
+        EXPECT_TRUE(answer.get().has_value());
+    }
+    EXPECT_EQ(beta_.connections(), 1);
+}
+
+TEST_F(RelayReach, ADiskThatEndsMeanwhileStillAnswers) {
+    beta_.kill();
+    open({upstream_of(beta_, "beta")});
+    auto answer = ask();
+    disk_.reset();
+    EXPECT_FALSE(answer.get().has_value());
+}
+
+}  // namespace signpost::test
