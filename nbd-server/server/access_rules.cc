@@ -136,6 +136,13 @@ Result<void> check_network(const AccessRule& rule) {
     return {};
 }
 
+Result<void> check_relay(const AccessRule& rule) {
+    if (rule.trusted_relay && rule.dn.empty() && rule.san.empty() && rule.psk.empty()) {
+        return bad_rule("trusted-relay: say with dn, san or psk which server that is");
+    }
+    return {};
+}
+
 }  // namespace
 
 std::string_view to_string(Right right) {
@@ -148,6 +155,10 @@ std::string_view to_string(Right right) {
             break;
     }
     return "deny";
+}
+
+std::string_view to_string(const Access& access) {
+    return access.trusted_relay ? kTrustedRelay : to_string(access.right);
 }
 
 Result<IpNetwork> IpNetwork::parse(std::string_view text) {
@@ -191,7 +202,7 @@ Access decide(const AccessRules& rules, const ClientIdentity& client, std::strin
     }
     for (const AccessRule& rule : rules.rules) {
         if (fits(rule, client, disk)) {
-            return {std::min(rule.right, most), rule.origin};
+            return {std::min(rule.right, most), rule.origin, rule.trusted_relay};
         }
     }
     return {Right::deny, "no rule fits"};
@@ -211,6 +222,7 @@ Result<AccessRule> checked_rule(AccessRule rule) {
     }
     std::ranges::transform(rule.dn, rule.dn.begin(), normal_dn);
     Result<void> sound = check_network(rule);
+    sound = sound ? check_relay(rule) : sound;
     const auto check_each = [&](Patterns& patterns, auto check) {
         for (std::string& pattern : patterns) {
             sound = sound ? check(pattern) : sound;

@@ -43,6 +43,10 @@ struct AccessRule {
     std::vector<IpNetwork> network = {};  // `cidr`: only together with one of the above, or to deny
     std::vector<std::string> disk = {};   // disk names; without `local:`
     Right right = Right::deny;
+
+    // A server that relays to others without a word of whom: it reads only, and is called what it
+    // is in logs. Needs dn, san or psk.
+    bool trusted_relay = false;
     std::string origin = {};  // "signpost.toml:12", for logs
 
     bool operator==(const AccessRule&) const = default;
@@ -62,7 +66,13 @@ struct AccessRules {
 struct Access {
     Right right = Right::deny;
     std::string_view rule;  // its origin, "no rule fits" or "no rules"; lives as long as the rules
+    bool trusted_relay = false;
 };
+
+inline constexpr std::string_view kTrustedRelay = "trusted-relay";
+
+// As the configuration has it, for logs.
+std::string_view to_string(const Access& access);
 
 // DISK: the disk's name without `local:`.
 Access decide(const AccessRules& rules, const ClientIdentity& client, std::string_view disk);

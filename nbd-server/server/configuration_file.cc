@@ -296,7 +296,9 @@ void Reader::read_rule(const toml::table& table, std::vector<AccessRule>& rules)
         }
     }
     if (!table.contains("right")) {
-        mistake(table.source(), "access: right is missing: deny, read-only or read-write");
+        mistake(table.source(),
+                "access: right is missing: deny, read-only, read-write or "
+                "trusted-relay");
         sound = false;
     }
     auto checked = checked_rule(std::move(rule));
@@ -360,8 +362,13 @@ bool Reader::read_right(const toml::node& node, AccessRule& rule) {
             return true;
         }
     }
+    if (word == kTrustedRelay) {
+        rule.right = Right::read_only;
+        rule.trusted_relay = true;
+        return true;
+    }
     mistake(node.source(), fmt::format("access: right \"{}\" is none of deny, read-only, "
-                                       "read-write",
+                                       "read-write, trusted-relay",
                                        escaped(word)));
     return false;
 }

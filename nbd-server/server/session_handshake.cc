@@ -192,7 +192,7 @@ void Session::audit_opened(std::string_view refusal) {
                     .client = &asker(),
                     .export_name = opened_name_,
                     .disk = disk_in(opened_name_),
-                    .right = to_string(access_.right),
+                    .right = to_string(access_),
                     .rule = access_.rule,
                     .reason = refusal});
 }
@@ -250,6 +250,12 @@ void Session::reached(const Result<void>& answer) {
 
 void Session::accept() {
     audit_opened({});
+    if (access_.trusted_relay) {
+        service_.log().info(
+            fmt::format("session {} {}: '{}' goes to a trusted relay; for whom it "
+                        "asks is not known here",
+                        number_, asker().str(), escaped(opened_name_)));
+    }
     if (phase_ == Phase::handshake) {
         follow(handshake_->answer_export(facts_of(*disk_)));
     }

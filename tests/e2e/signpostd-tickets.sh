@@ -27,7 +27,7 @@ right = "read-only"
 [[access]]
 san = "alpha.example"
 disk = "db*"
-right = "read-only"
+right = "trusted-relay"
 TOML
 signpostd_options=(--tls-certificates="$tmp/pki-beta" --config="$tmp/beta.toml"
     --peer-keys="$tmp/keys-beta" --audit-log="$tmp/beta.json")
@@ -66,4 +66,5 @@ start_server gamma uri=nbds://127.0.0.1:@PORT@
 port[alpha]=${port[gamma]}
 nbdcopy "$(through_alpha vm1 web01/vda)" "$tmp/stolen" 2>"$tmp/why" &&
     fail "beta serves a disk of vm1's to a relay without a ticket"
-exit 0
+same_bytes "$(through_alpha vm1 db01/vda)" "$tmp/beta/db01/vda.raw"
+grep -q 'trusted relay' "$tmp/beta.log" || fail "beta's log does not name the trusted relay"

@@ -369,6 +369,18 @@ TEST_F(ConfigurationFile, RefusesRulesThatCannotBeMeant) {
     expect_mistake("[[access]]\nright = \"deny\"\ndisk = []\n", "disk is an empty list");
     expect_mistake("[[access]]\nright = \"deny\"\ncidr = \"10\"\n", "access: cidr \"10\"");
     expect_mistake("[[access]]\nright = \"read-only\"\ncidr = \"10.0.0.0/8\"\n", "cidr alone");
+    expect_mistake("[[access]]\nright = \"trusted-relay\"\nuid = 0\n", "say with dn, san or psk");
+}
+
+TEST_F(ConfigurationFile, TrustedRelayReadsOnly) {
+    const auto rules =
+        read("writable = true\n[[access]]\nright = \"trusted-relay\"\npsk = \"gate\"\n").access;
+    ClientIdentity gate;
+    gate.psk = "gate";
+    const Access access = decide(rules, gate, "web01/vda");
+    EXPECT_EQ(access.right, Right::read_only);
+    EXPECT_TRUE(access.trusted_relay);
+    EXPECT_EQ(to_string(access), "trusted-relay");
 }
 
 TEST_F(ConfigurationFile, RuleWithAMistakeLetsNobodyThrough) {
