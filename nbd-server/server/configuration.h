@@ -43,6 +43,7 @@ enum class LogFormat { text, json };
 
 struct ServerLimits {
     unsigned max_sessions = 16384;
+    unsigned max_sessions_per_address = 0;            // 0: as many as there are
     std::uint64_t memory = std::uint64_t{512} << 20;  // bytes for all payloads in flight
     std::chrono::seconds handshake_timeout{10};
     std::chrono::seconds drain_timeout{10};

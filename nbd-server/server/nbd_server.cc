@@ -2,6 +2,7 @@
 
 #include "nbd-server/server/nbd_server.h"
 
+#include <fmt/format.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
@@ -172,7 +173,16 @@ void NbdServer::accepted(UniqueFd socket) {
     if (!client.local) {
         prepare_client_socket(socket.get());
     }
-    auto session = std::make_shared<Session>(*service_, std::move(socket), std::move(client));
+    auto place = service_->addresses().enter(client.address);
+    if (!place) {
+        service_->log().error(fmt::format(
+            "{}: turned away, for that address has as many sessions as --max-sessions-per-address "
+            "allows",
+            client.str()));
+        return;
+    }
+    auto session = std::make_shared<Session>(*service_, std::move(socket), std::move(client),
+                                             std::move(*place));
     auto& loops = service_->loops;
     SessionLoop& home = *loops[next_loop_.fetch_add(1) % loops.size()];
     home.loop().post([&home, session = std::move(session)] {

@@ -247,6 +247,12 @@ constexpr std::array kOptions{
         [](Draft& draft, Text text) {
             return store(draft.configuration.limits.max_sessions, number_in(text, 1, 1'000'000));
         }},
+    OptionInfo{"limits.sessions-per-address", "max-sessions-per-address", number, "N", kLimits,
+               "clients at once from one IP address; more are turned away (default: no limit)",
+               [](Draft& draft, Text text) {
+                   return store(draft.configuration.limits.max_sessions_per_address,
+                                number_in(text, 1, 1'000'000));
+               }},
     OptionInfo{"limits.memory", "memory", size, "SIZE", kLimits,
                "for all payloads on their way (default: 512M)",
                [](Draft& draft, Text text) {

@@ -10,7 +10,10 @@
 namespace signpost {
 
 Service::Service(Parts parts, std::shared_ptr<const Policy> policy)
-    : parts_(std::move(parts)), memory_(parts_.limits.memory), policy_(std::move(policy)) {}
+    : parts_(std::move(parts)),
+      memory_(parts_.limits.memory),
+      addresses_(parts_.limits.max_sessions_per_address),
+      policy_(std::move(policy)) {}
 
 std::shared_ptr<const Policy> Service::policy() const {
     const std::lock_guard lock(mutex_);

@@ -21,6 +21,7 @@
 #include "nbd-server/server/configuration.h"
 #include "nbd-server/server/memory_budget.h"
 #include "nbd-server/server/session_loop.h"
+#include "nbd-server/server/sessions_by_address.h"
 #include "nbd-server/server/ticket.h"
 
 namespace signpost {
@@ -68,6 +69,8 @@ class Service {
     SessionLoop* loop_of(const EventLoop* loop) const;
     std::vector<std::unique_ptr<SessionLoop>> loops;  // filled before the first session
 
+    SessionsByAddress& addresses() { return addresses_; }
+
     std::uint64_t next_session() { return ++last_session_; }
     std::atomic<unsigned> sessions{0};
     std::atomic<bool> draining{false};
@@ -78,6 +81,7 @@ class Service {
 
     Parts parts_;
     MemoryBudget memory_;
+    SessionsByAddress addresses_;
     mutable std::mutex mutex_;
     std::shared_ptr<const Policy> policy_;  // guarded by mutex_
     NonceWindow nonces_;                    // guarded by mutex_

@@ -36,12 +36,14 @@ bool has_unacknowledged(int socket) {
 
 }  // namespace
 
-Session::Session(Service& service, UniqueFd socket, ClientIdentity client)
+Session::Session(Service& service, UniqueFd socket, ClientIdentity client,
+                 SessionsByAddress::Place place)
     : service_(service),
       number_(service.next_session()),
       stream_(std::move(socket)),
       client_(std::move(client)),
-      out_(*this) {
+      out_(*this),
+      place_(std::move(place)) {
     service_.sessions.fetch_add(1, std::memory_order_relaxed);
 }
 

@@ -46,7 +46,8 @@ class Session final : private EventLoop::Watcher,
                       private ReadSink,
                       public std::enable_shared_from_this<Session> {
    public:
-    Session(Service& service, UniqueFd socket, ClientIdentity client);
+    Session(Service& service, UniqueFd socket, ClientIdentity client,
+            SessionsByAddress::Place place = {});
     ~Session() override;
 
     // On HOME's thread. From then on the session is on its own.
@@ -193,6 +194,7 @@ class Session final : private EventLoop::Watcher,
     bool list_waits_ = false;  // the next page of an export list, for the client to read this one
     std::string opened_name_;
     Access access_;  // by which it was opened
+    SessionsByAddress::Place place_;
     std::string list_after_;
 
     // Transmission.

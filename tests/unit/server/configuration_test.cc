@@ -80,6 +80,7 @@ TEST(CommandLine, DefaultsServeOnThePortOfNbd) {
     EXPECT_EQ(c.federation.relay.tls.mode, wire::TlsMode::off);
     EXPECT_FALSE(c.access.writable);
     EXPECT_EQ(c.limits.max_sessions, 16384U);
+    EXPECT_EQ(c.limits.max_sessions_per_address, 0U);
     EXPECT_EQ(c.limits.memory, 512U << 20);
     EXPECT_EQ(c.federation.relay.limits.request, std::chrono::seconds(12));
     EXPECT_EQ(c.federation.relay.limits.connections, 4U);
@@ -113,16 +114,17 @@ TEST(CommandLine, WhatIsServedArrives) {
 }
 
 TEST(CommandLine, LimitsArrive) {
-    const auto c =
-        good(words_of("--peer-timeout 2 --connections 9 --privileged-ports "
-                      "--max-sessions 100 --memory 1G --handshake-timeout 3 "
-                      "--drain-timeout 4 --threads 5"));
+    const auto c = good(words_of(
+        "--peer-timeout 2 --connections 9 --privileged-ports "
+        "--max-sessions 100 --max-sessions-per-address 7 --memory 1G --handshake-timeout 3 "
+        "--drain-timeout 4 --threads 5"));
     const RelayLimits& peers = c.federation.relay.limits;
     EXPECT_EQ(peers.request, std::chrono::seconds(2));
     EXPECT_EQ(peers.hang, std::chrono::seconds(2));
     EXPECT_EQ(peers.connections, 9U);
     EXPECT_TRUE(c.federation.relay.allow_privileged_ports);
     EXPECT_EQ(c.limits.max_sessions, 100U);
+    EXPECT_EQ(c.limits.max_sessions_per_address, 7U);
     EXPECT_EQ(c.limits.memory, std::uint64_t{1} << 30);
     EXPECT_EQ(c.limits.handshake_timeout.count(), 3);
     EXPECT_EQ(c.limits.drain_timeout.count(), 4);
