@@ -5,6 +5,7 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <cerrno>
 #include <chrono>
 #include <string>
@@ -240,10 +241,12 @@ TEST_F(SessionTest, GoesToTheLoopOfItsDisk) {
     client.send(go("far") + request(kRead, 0, 1, 5, 100000) + request(kRead, 0, 2, 6, 10));
     client.receive(20 + 12);  // INFO_EXPORT
     client.receive(20);       // and the acknowledgement, or what is before it
-    std::size_t here = 0;
+    std::atomic<std::size_t> here = 0;
     wait_until([&] {
         on_loops([&](SessionLoop& sessions) {
-            here = &sessions == service_->loops.front().get() ? sessions.size() : here;
+            if (&sessions == service_->loops.front().get()) {
+                here = sessions.size();
+            }
         });
         return here == 0 && disk->started() == 2;
     });
