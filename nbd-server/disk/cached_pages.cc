@@ -32,16 +32,31 @@ struct Cachestat {
 }  // namespace
 
 bool CachedPages::read(std::uint64_t offset, std::span<std::byte> to) {
-    if (!can_tell_.load(std::memory_order_relaxed)) {
-        return false;
-    }
-    const iovec target{to.data(), to.size()};
-    const ssize_t got =
-        ::preadv2(file_, &target, 1, static_cast<off_t>(offset), RWF_NOWAIT);
-    if (got < 0 && errno == EOPNOTSUPP) {
+    const auto at = static_cast<off_t>(offset);
+    if (can_tell_.load(std::memory_order_relaxed)) {
+        const iovec target{to.data(), to.size()};
+        const ssize_t got = ::preadv2(file_, &target, 1, at, RWF_NOWAIT);
+        if (got >= 0 || errno != EOPNOTSUPP) {
+            return got >= 0 && static_cast<std::size_t>(got) == to.size();
+        }
         can_tell_.store(false, std::memory_order_relaxed);
     }
-    return got >= 0 && static_cast<std::size_t>(got) == to.size();
+    return counts_all(offset, to.size()) &&
+           ::pread(file_, to.data(), to.size(), at) == static_cast<ssize_t>(to.size());
+}
+
+// False also when the kernel does not say.
+bool CachedPages::counts_all(std::uint64_t offset, std::uint64_t length) {
+    if (length == 0 || !can_count_.load(std::memory_order_relaxed)) {
+        return false;
+    }
+    CachestatRange range{offset, length};
+    Cachestat found{};
+    if (::syscall(kCachestat, file_, &range, &found, 0) != 0) {
+        can_count_.store(false, std::memory_order_relaxed);
+        return false;
+    }
+    return found.cached >= (offset + length - 1) / kPage - offset / kPage + 1;
 }
 
 bool CachedPages::has_byte(std::uint64_t offset) {
@@ -52,15 +67,11 @@ bool CachedPages::has_byte(std::uint64_t offset) {
 // Counting is allowed to the file's owner and to those who may write to it. Others look at a byte
 // here and there: the kernel reads ahead in long runs.
 bool CachedPages::covers(std::uint64_t offset, std::uint32_t length) {
+    if (counts_all(offset, length)) {
+        return true;
+    }
     if (can_count_.load(std::memory_order_relaxed)) {
-        CachestatRange range{offset, length};
-        Cachestat found{};
-        if (::syscall(kCachestat, file_, &range, &found, 0) == 0) {
-            const std::uint64_t first = offset / kPage;
-            const std::uint64_t last = (offset + length - 1) / kPage;
-            return found.cached >= last - first + 1;
-        }
-        can_count_.store(false, std::memory_order_relaxed);
+        return false;
     }
     for (std::uint64_t at = 0; at < length; at += kProbeStep) {
         if (!has_byte(offset + at)) {

@@ -2,6 +2,8 @@
 //
 // CachedPages reads of a file what the kernel has in memory, and tells what it has, without waiting
 // for a device. What it has may be dropped at any time, so covers() is a good guess, not a promise.
+// Where a file system does not know reads that do not wait (tmpfs), a count of the pages tells in
+// advance whether a usual read would.
 //
 // Lifetime: the descriptor's. Threads: any.
 
@@ -25,6 +27,7 @@ class CachedPages {
 
    private:
     bool has_byte(std::uint64_t offset);
+    bool counts_all(std::uint64_t offset, std::uint64_t length);
 
     const int file_;
     std::atomic<bool> can_tell_{true};   // the file system knows reads that do not wait
