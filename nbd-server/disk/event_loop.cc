@@ -20,7 +20,9 @@ namespace {
 constexpr int kRounds = 4;
 
 // Looking for an answer before sleeping. A look in vain costs as much as four that find something
-// save; after some of those the loop looks only now and then whether things have changed.
+// save; after some of those the loop looks only now and then whether things have changed. What is
+// found at the first glance was on its way already: then sleep would have cost nothing, and more of
+// it would have come together.
 constexpr std::chrono::microseconds kLook{40};
 constexpr int kMostLuck = 64;
 constexpr int kBadLuck = 4;
@@ -92,19 +94,25 @@ bool EventLoop::worth_looking() {
     return true;
 }
 
+void EventLoop::count_luck(bool good) {
+    luck_ = good ? std::min(std::max(luck_, 0) + 1, kMostLuck) : std::max(luck_ - kBadLuck, 0);
+}
+
 // Lets others run meanwhile: whom it waits for may need this processor.
 int EventLoop::look(std::span<epoll_event> events) {
     const Time end = Clock::now() + kLook;
+    bool first = true;
     do {
         const int count =
             ::epoll_wait(epoll_.get(), events.data(), static_cast<int>(events.size()), 0);
         if (count != 0) {
-            luck_ = std::min(std::max(luck_, 0) + 1, kMostLuck);
+            count_luck(!first);
             return count;
         }
+        first = false;
         ::sched_yield();
     } while (nothing_posted() && Clock::now() < end);
-    luck_ -= luck_ > 0 ? kBadLuck : 0;
+    count_luck(false);
     return 0;
 }
 

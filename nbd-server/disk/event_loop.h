@@ -107,6 +107,7 @@ class EventLoop {
     int wait(std::span<epoll_event> events);
     bool worth_looking();
     int look(std::span<epoll_event> events);
+    void count_luck(bool good);
     void dispatch(std::uint64_t key, std::uint32_t events);
     void take_posted();
     void run_posted_tasks();
