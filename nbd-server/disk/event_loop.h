@@ -92,6 +92,11 @@ class EventLoop {
     // not come so soon, or there is one processor only, it soon stops to look.
     void expect_soon() { expects_ = true; }
 
+    // Many small things have just been served together, and more are on their way: where nothing
+    // else is ready, the loop rests for some microseconds first, so that these come together too.
+    // Good for one wait.
+    void let_gather() { gathers_ = true; }
+
     // The time at which the loop woke up: one clock read serves a whole batch.
     Time now() const { return now_; }
 
@@ -123,6 +128,8 @@ class EventLoop {
     Time now_ = Clock::now();
     std::atomic<pthread_t> running_on_{};
 
+    bool gathers_ = false;
+    int ready_ = 0;  // descriptors, at the last wait
     bool expects_ = false;
     int luck_;            // how well looking has done of late
     unsigned skips_ = 0;  // waits without looking, since the last look

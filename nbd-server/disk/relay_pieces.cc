@@ -23,6 +23,9 @@ constexpr std::size_t kMaxSlots = 1 << 16;
 // A near server answers a read of this size, alone on its way, in some ten microseconds.
 constexpr std::uint32_t kSoon = 16 * 1024;
 
+// So many replies at once come from a server that has more on the way.
+constexpr std::size_t kMany = 8;
+
 }  // namespace
 
 std::uint64_t RelayCore::take_slot(Piece& piece, unsigned which) {
@@ -155,6 +158,9 @@ void RelayCore::link_finished(UpstreamLink& link,
         if (slot < slots_.size() && slots_[slot].cookie == reply.cookie) {
             answered(*slots_[slot].piece, slots_[slot].which, reply.pending);
         }
+    }
+    if (finished.size() >= kMany && link.outstanding() >= kMany) {
+        services_.loop.let_gather();
     }
     if (!retired_.empty() && link.outstanding() == 0) {
         end_retirement(services_.loop.now());

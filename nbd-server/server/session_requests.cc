@@ -22,6 +22,9 @@ constexpr std::size_t kMaxPieces = 1024;          // that they are made of
 
 constexpr std::chrono::milliseconds kMemoryPause{10};
 
+// So many small requests at once come from a client that has more under way.
+constexpr unsigned kMany = 8;
+
 // Up to here one copy into a batch costs less than a call of sendfile for each read.
 constexpr std::uint64_t kMaxBatched = 32 * 1024;
 // From here on the bytes of a relayed read stay in the kernel.
@@ -77,6 +80,7 @@ std::size_t Session::serve(std::span<const std::byte> bytes) {
     auto rest = bytes;
     starved_ = false;
     ReadBatch batch(*this, home_->batch());
+    unsigned taken = 0;
     while (phase_ == Phase::transmission && may_take_more() && !filling_) {
         if (dropping_ > 0) {
             const auto dropped = std::min<std::uint64_t>(dropping_, rest.size());
@@ -96,12 +100,16 @@ std::size_t Session::serve(std::span<const std::byte> bytes) {
         if (next != wire::RequestReader::Next::request || !take(request, rest, batch)) {
             break;
         }
+        taken += request.length <= kMaxBatched ? 1 : 0;
         // What the client does not take at once must not pile up now.
         if (service_.memory().left() <= 0) {
             batch.finish();
         }
     }
     batch.finish();
+    if (taken >= kMany) {
+        home_->loop().let_gather();
+    }
     starved_ = starved_ || rest.empty();
     return bytes.size() - rest.size();
 }

@@ -63,7 +63,8 @@ int on_completion(void* context, int* error) {
 
 nbd_handle* connected(const char* uri) {
     nbd_handle* nbd = nbd_create();
-    if (nbd == nullptr || nbd_connect_uri(nbd, uri) == -1) {
+    if (nbd == nullptr || nbd_set_uri_allow_local_file(nbd, true) == -1 ||
+        nbd_connect_uri(nbd, uri) == -1) {
         die(nbd_get_error());
     }
     return nbd;
