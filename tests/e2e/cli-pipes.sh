@@ -13,7 +13,7 @@ truncate -s 1M "$tmp"/repo/*
 signpost scan "$tmp/repo" --server alpha --uri nbd://127.0.0.1
 
 set +o pipefail
-signpost ls 2>"$tmp/err" | head -n 1 | grep -q '^DISK' || fail "no header"
+signpost ls 2>"$tmp/err" | head -n 1 | has '^DISK' || fail "no header"
 set -o pipefail
 [ ! -s "$tmp/err" ] || fail "a reader that left is reported: $(cat "$tmp/err")"
 signpost ls >/dev/full 2>"$tmp/err" && fail "a full disk is no error"
@@ -27,6 +27,6 @@ grep -q 'No space left' "$tmp/err" || fail "$(cat "$tmp/err")"
 [ "$(signpost ls '*-name-29?' -H | wc -l)" = 10 ] || fail "pattern"
 [ "$(signpost ls disk-with-a-rather-long-name-29 -H | wc -l)" = 111 ] || fail "prefix"
 [ "$(signpost find NAME-2999 -H -o disk)" = disk-with-a-rather-long-name-2999 ] || fail "find"
-signpost ls --limit 3 | grep -q $'\x1b' && fail "colour in a pipe"
-signpost ls --limit 3 --color always | grep -q $'\x1b' || fail "no colour when told"
+signpost ls --limit 3 | has $'\x1b' && fail "colour in a pipe"
+signpost ls --limit 3 --color always | has $'\x1b' || fail "no colour when told"
 exit 0

@@ -33,7 +33,7 @@ for hostile in "nbd+ssh://-oProxyCommand=touch%20$tmp/started/x" "nbd+vsock://2:
     "nbd://169.254.1.1:10809" "nbd://224.0.0.1:10809" "nbd://127.0.0.1:22" \
     "nbd+unix:///?socket=relative" "http://127.0.0.1:10809" "nbd://user@127.0.0.1:10809"; do
     put "$hostile"
-    sqlite3 "$catalog" .dump | grep -qF "$hostile" || fail "the row was not written: $hostile"
+    sqlite3 "$catalog" .dump | has -F "$hostile" || fail "the row was not written: $hostile"
     if timeout 20 nbdcopy "$(disk_uri alpha other)" "$tmp/copy" 2>/dev/null; then
         fail "a disk is served though its server is $hostile"
     fi

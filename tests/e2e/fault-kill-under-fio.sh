@@ -5,7 +5,7 @@
 . "$(dirname "$0")/functions.sh"
 
 requires nbdkit fio jq
-fio --enghelp | grep -q '\bnbd\b' || skip "this fio has no nbd engine"
+fio --enghelp | has '\bnbd\b' || skip "this fio has no nbd engine"
 make_raw "$tmp/beta/vm/disk.raw" 32M 5
 mkdir -p "$tmp/gamma/vm"
 cp "$tmp/beta/vm/disk.raw" "$tmp/gamma/vm/disk.raw"

@@ -9,7 +9,7 @@ break_peer() {
     wait_until all_threads_stopped
 }
 all_threads_stopped() { # the signal only asks for it
-    ! grep -h '^State:' /proc/"${pid[beta]}"/task/*/status | grep -qv 'T (stopped)'
+    ! grep -h '^State:' /proc/"${pid[beta]}"/task/*/status | has -v 'T (stopped)'
 }
 heal_peer() {
     kill -CONT "${pid[beta]}"

@@ -337,6 +337,13 @@ sha256_of() {
         sha256sum | cut -d ' ' -f 1
 }
 
+# COMMAND | has PATTERN: as grep -q, but reads all, so that the command is not ended by SIGPIPE.
+has() {
+    local text
+    text=$(cat)
+    grep -q "$@" <<<"$text"
+}
+
 # cannot_read URI MS: the disk is refused when it is chosen, or when it is read, in less time.
 cannot_read() {
     local start

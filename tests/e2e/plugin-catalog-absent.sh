@@ -10,7 +10,7 @@ catalog=$tmp/mount/catalog.db
 start_server alpha "$tmp/repository"
 grep -q "$tmp/mount" "$tmp/alpha.log" || fail "the log does not name the catalog"
 same_bytes "$(disk_uri alpha a)" "$tmp/repository/a.raw"
-nbdinfo --list "${uri[alpha]}" | grep -q 'export="a"' || fail "own disks are not listed"
+nbdinfo --list "${uri[alpha]}" | has 'export="a"' || fail "own disks are not listed"
 if nbdinfo --size "$(disk_uri alpha elsewhere)" 2>/dev/null; then
     fail "a disk from nowhere"
 fi

@@ -7,6 +7,6 @@ requires nbdkit nbdinfo jq
 make_raw "$tmp/repository/a.raw" 1M
 start_nbdkit alpha "$PLUGIN" "$tmp/repository" "catalog=$catalog" server=alpha
 same_bytes "$(disk_uri alpha a)" "$tmp/repository/a.raw"
-nbdinfo --list "${uri[alpha]}" | grep -q 'export="a"' || fail "it is not listed"
+nbdinfo --list "${uri[alpha]}" | has 'export="a"' || fail "it is not listed"
 grep -q "publishes no location" "$tmp/alpha.log" || fail "it does not say so"
 [ "$(signpost ls --json | jq length)" = 0 ] || fail "it has published something"

@@ -10,7 +10,7 @@ start_server alpha
 wait_published beta a
 strace -f -e trace=connect -o "$tmp/connects" nbdcopy "$(disk_uri alpha a)" "$tmp/copy.raw"
 cmp "$tmp/copy.raw" "$tmp/beta/a.raw"
-grep AF_INET "$tmp/connects" | grep -q "htons(${port[alpha]})" || fail "no connection to alpha"
+grep AF_INET "$tmp/connects" | has "htons(${port[alpha]})" || fail "no connection to alpha"
 if grep AF_INET "$tmp/connects" | grep -v "htons(${port[alpha]})"; then
     fail "a connection to somebody else"
 fi

@@ -12,7 +12,7 @@ start_server alpha "$tmp/alpha"
 if nbdinfo --size "$(disk_uri alpha web)" 2>/dev/null; then
     fail "one of the two is served"
 fi
-grep "web.raw" "$tmp/alpha.log" | grep -q "web.qcow2" || fail "the log does not name both"
+grep "web.raw" "$tmp/alpha.log" | has "web.qcow2" || fail "the log does not name both"
 start_server beta "$tmp/beta"
 wait_published beta web
 same_bytes "$(disk_uri alpha web)" "$tmp/beta/web.raw"

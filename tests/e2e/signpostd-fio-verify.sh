@@ -5,7 +5,7 @@
 . "$(dirname "$0")/functions.sh"
 
 requires fio jq
-fio --enghelp | grep -q '\bnbd\b' || skip "this fio has no nbd engine"
+fio --enghelp | has '\bnbd\b' || skip "this fio has no nbd engine"
 make_raw "$tmp/beta/far.raw" 32M 1
 start_server beta writable=true "$tmp/beta"
 start_server alpha writable=true

@@ -33,5 +33,5 @@ refused missing.toml --config="$tmp/missing.toml"
 refused 'surplus' surplus
 SIGNPOST_PRIORITY=high refused SIGNPOST_PRIORITY
 [ "$("$SIGNPOSTD" --version | wc -l)" = 1 ] || fail "$("$SIGNPOSTD" --version)"
-"$SIGNPOSTD" --version | grep -Eq '^signpostd [0-9]+\.[0-9]+\.[0-9]+' || fail "--version"
-"$SIGNPOSTD" --help | grep -q -- --check-config || fail "--help"
+"$SIGNPOSTD" --version | has -E '^signpostd [0-9]+\.[0-9]+\.[0-9]+' || fail "--version"
+"$SIGNPOSTD" --help | has -- --check-config || fail "--help"

@@ -22,7 +22,7 @@ expect_sentence() {
 
 kill_server beta
 expect_sentence 'is on beta, which has not answered for [0-9]* s: '
-nbdinfo --list "$(disk_uri alpha '')" | grep -q web01/vda || fail "the list has lost the disk"
+nbdinfo --list "$(disk_uri alpha '')" | has web01/vda || fail "the list has lost the disk"
 restart_server beta
 same_bytes "$vda" "$tmp/beta/web01/vda.raw"
 

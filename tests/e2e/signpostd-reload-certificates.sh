@@ -39,16 +39,16 @@ PYTHON
 reloaded() {
     [ "$(grep -c 'read again' "$tmp/alpha.log")" = "$1" ]
 }
-shown_name | grep -q old.example || fail "the test is wrong: $(shown_name)"
+shown_name | has old.example || fail "the test is wrong: $(shown_name)"
 make_certificate "$tmp/ca" "$tmp/pki" server new.example
 kill -HUP "${pid[alpha]}"
 wait_until reloaded 1
-shown_name | grep -q new.example || fail "still the old certificate: $(shown_name)"
+shown_name | has new.example || fail "still the old certificate: $(shown_name)"
 expect_read 1048576 65536 "$tmp/repository/a.raw"
 
 echo nonsense >"$tmp/pki/server-cert.pem"
 kill -HUP "${pid[alpha]}"
 wait_until grep -q 'not reloaded' "$tmp/alpha.log"
-grep 'not reloaded' "$tmp/alpha.log" | grep -q 'server-cert.pem' || fail "the file is not named"
-shown_name | grep -q new.example || fail "the certificate is lost: $(shown_name)"
+grep 'not reloaded' "$tmp/alpha.log" | has 'server-cert.pem' || fail "the file is not named"
+shown_name | has new.example || fail "the certificate is lost: $(shown_name)"
 expect_read 2097152 65536 "$tmp/repository/a.raw"

@@ -40,7 +40,7 @@ expect_read 0 65536 "$tmp/repository/a.raw"
 
 printf '[[access]]\npsk = "alice"\nright = "read-mostly"\n' >"$tmp/rules.toml"
 reload 'not reloaded'
-grep 'not reloaded' "$tmp/alpha.log" | grep -q 'rules.toml:3:' || fail "the place is not in the log"
+grep 'not reloaded' "$tmp/alpha.log" | has 'rules.toml:3:' || fail "the place is not in the log"
 [ "$(visible)" = b ] || fail "after a mistake: $(visible)"
 permit a
 reload 'read again'
