@@ -4,7 +4,6 @@
 
 #include <fmt/format.h>
 #include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
@@ -15,6 +14,7 @@
 #include <cstring>
 
 #include "nbd-server/disk/relay_parts.h"
+#include "nbd-server/disk/tcp_options.h"
 
 namespace signpost {
 
@@ -29,20 +29,10 @@ constexpr std::size_t kMaxParts = 64;
 // Reads per wake-up, so that one busy server does not starve the rest of the loop.
 constexpr int kReadsPerWake = 8;
 
-void set_option(int fd, int level, int name, int value) {
-    ::setsockopt(fd, level, name, &value, sizeof value);
-}
-
 // A dead machine sends no FIN: keepalive finds it when the link is idle, TCP_USER_TIMEOUT when
 // there is unacknowledged data (R22).
-void tune_tcp(int fd) {
-    set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
-    set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
-    set_option(fd, IPPROTO_TCP, TCP_KEEPIDLE, 10);
-    set_option(fd, IPPROTO_TCP, TCP_KEEPINTVL, 5);
-    set_option(fd, IPPROTO_TCP, TCP_KEEPCNT, 3);
-    set_option(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, 15'000);
-}
+constexpr TcpPatience kPeers{
+    .idle_s = 10, .interval_s = 5, .probes = 3, .unacknowledged_ms = 15'000};
 
 std::string errno_text(int error) {
     return std::strerror(error);
@@ -90,7 +80,7 @@ bool UpstreamLink::connect_to(const DialTarget& target) {
         return false;
     }
     if (family != AF_UNIX) {
-        tune_tcp(fd.get());
+        tune_tcp(fd.get(), kPeers);
     }
     const auto* address = reinterpret_cast<const sockaddr*>(&target.address.storage);
     if (::connect(fd.get(), address, target.address.length) != 0 && errno != EINPROGRESS) {

@@ -43,23 +43,6 @@ Result<UniqueFd> open_file(const std::string& file) {
     return fd;
 }
 
-void add_client(JsonLine& line, const ClientIdentity& client) {
-    if (client.address) {
-        line.add("address", client.address->str()).add("port", std::int64_t{client.port});
-    }
-    if (client.local) {
-        line.add("uid", std::int64_t{client.local->uid})
-            .add("gid", std::int64_t{client.local->gid})
-            .add("pid", std::int64_t{client.local->pid});
-    }
-    line.add("tls", std::int64_t{client.tls ? 1 : 0});
-    line.add_if("dn", client.dn).add_if("psk", client.psk);
-    if (!client.sans.empty()) {
-        line.add("sans", client.sans);
-    }
-    line.add_if("via", client.via);
-}
-
 }  // namespace
 
 std::string audit_line(const AuditRecord& record, std::int64_t time_ms, std::int64_t monotonic_ms) {
@@ -68,6 +51,7 @@ std::string audit_line(const AuditRecord& record, std::int64_t time_ms, std::int
     line.add_if("session", record.session);
     if (record.client != nullptr) {
         add_client(line, *record.client);
+        line.add_if("via", record.client->via);
     }
     line.add_if("export", record.export_name)
         .add_if("disk", record.disk)

@@ -11,6 +11,7 @@
 #include <cstring>
 
 #include "catalog/disk_name.h"
+#include "nbd-server/server/json_line.h"
 
 namespace signpost {
 namespace {
@@ -89,6 +90,22 @@ std::string ClientIdentity::str() const {
         text += fmt::format(" via {}", escaped(via));
     }
     return text;
+}
+
+void add_client(JsonLine& line, const ClientIdentity& client) {
+    if (client.address) {
+        line.add("address", client.address->str()).add("port", std::int64_t{client.port});
+    }
+    if (client.local) {
+        line.add("uid", std::int64_t{client.local->uid})
+            .add("gid", std::int64_t{client.local->gid})
+            .add("pid", std::int64_t{client.local->pid});
+    }
+    line.add("tls", std::int64_t{client.tls ? 1 : 0});
+    line.add_if("dn", client.dn).add_if("psk", client.psk);
+    if (!client.sans.empty()) {
+        line.add("sans", client.sans);
+    }
 }
 
 std::string normal_dn(std::string_view dn) {

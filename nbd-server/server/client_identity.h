@@ -21,6 +21,8 @@ struct sockaddr_storage;
 
 namespace signpost {
 
+class JsonLine;
+
 // An IPv4 address is held as IPv6 holds it (::ffff:a.b.c.d), so that one client has one spelling.
 struct IpAddress {
     std::array<std::uint8_t, 16> bytes{};
@@ -65,6 +67,10 @@ struct ClientIdentity {
 
     bool operator==(const ClientIdentity&) const = default;
 };
+
+// The members of a JSON object that say who CLIENT is: of an audit line, and of a ticket. Who
+// vouches for it is not among them.
+void add_client(JsonLine& line, const ClientIdentity& client);
 
 // A DN with `\,` and `\+` as `\2C` and `\2B`, in certificates and in patterns alike.
 std::string normal_dn(std::string_view dn);

@@ -3,15 +3,13 @@
 #include "nbd-server/server/nbd_server.h"
 
 #include <fmt/format.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
-#include <sys/socket.h>
 
 #include <chrono>
 #include <latch>
 #include <thread>
 #include <utility>
 
+#include "nbd-server/disk/tcp_options.h"
 #include "nbd-server/server/session.h"
 
 namespace signpost {
@@ -21,21 +19,10 @@ namespace {
 constexpr unsigned kWorkers = 16;
 constexpr std::chrono::seconds kLastWait{2};
 
-template <class T>
-void set_option(int socket, int level, int name, T value) {
-    ::setsockopt(socket, level, name, &value, sizeof value);
-}
-
 // A client that is gone without a word is found out: idle, after a minute and four probes; with
 // replies that it does not acknowledge, within a minute (PROTOCOL.md F21).
-void prepare_client_socket(int socket) {
-    set_option(socket, IPPROTO_TCP, TCP_NODELAY, 1);
-    set_option(socket, SOL_SOCKET, SO_KEEPALIVE, 1);
-    set_option(socket, IPPROTO_TCP, TCP_KEEPIDLE, 60);
-    set_option(socket, IPPROTO_TCP, TCP_KEEPINTVL, 15);
-    set_option(socket, IPPROTO_TCP, TCP_KEEPCNT, 4);
-    set_option(socket, IPPROTO_TCP, TCP_USER_TIMEOUT, 45'000u);
-}
+constexpr TcpPatience kClients{
+    .idle_s = 60, .interval_s = 15, .probes = 4, .unacknowledged_ms = 45'000};
 
 }  // namespace
 
@@ -171,7 +158,7 @@ bool NbdServer::has_room() {
 void NbdServer::accepted(UniqueFd socket) {
     auto client = identity_of_socket(socket.get());
     if (!client.local) {
-        prepare_client_socket(socket.get());
+        tune_tcp(socket.get(), kClients);
     }
     auto place = service_->addresses().enter(client.address);
     if (!place) {

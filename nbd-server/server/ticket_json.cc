@@ -28,19 +28,7 @@ bool is_plain(std::string_view text, std::size_t limit) {
 
 JsonLine client_json(const ClientIdentity& client) {
     JsonLine line;
-    if (client.address) {
-        line.add("address", client.address->str()).add("port", std::int64_t{client.port});
-    }
-    if (client.local) {
-        line.add("uid", std::int64_t{client.local->uid})
-            .add("gid", std::int64_t{client.local->gid})
-            .add("pid", std::int64_t{client.local->pid});
-    }
-    line.add("tls", std::int64_t{client.tls ? 1 : 0});
-    line.add_if("dn", client.dn).add_if("psk", client.psk);
-    if (!client.sans.empty()) {
-        line.add("sans", client.sans);
-    }
+    add_client(line, client);
     return line;
 }
 

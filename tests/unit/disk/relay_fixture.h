@@ -61,6 +61,20 @@ inline bool random_read(Disk& disk, const Bytes& content, std::uint64_t& state,
            std::memcmp(buffer.data(), content.data() + offset, length) == 0;
 }
 
+// As random_read(), but taken part by part.
+inline bool random_read_parts(Disk& disk, const Bytes& content, std::uint64_t& state,
+                              std::uint64_t longest) {
+    state = state * 6364136223846793005ULL + 1442695040888963407ULL;
+    const std::uint64_t length = 1 + (state >> 33) % longest;
+    const std::uint64_t offset = (state >> 20) % (content.size() - length);
+    CollectingSink sink(*disk.home_loop(), offset, length);
+    Request request;
+    request.offset = offset;
+    request.length = length;
+    request.sink = &sink;
+    return submit_and_wait(disk, request) == 0 && sink.matches(content);
+}
+
 class RelayTest : public testing::Test {
    protected:
     RelayTest() { restart_engine(short_limits()); }

@@ -165,15 +165,8 @@ TEST_F(RelaySink, SmallAndLargeReadsMix) {
         clients.emplace_back([&, client] {
             std::uint64_t state = client + 1;
             for (int i = 0; i < 100; ++i) {
-                state = state * 6364136223846793005ULL + 1442695040888963407ULL;
-                const std::uint64_t length = 1 + (state >> 33) % (i % 5 == 0 ? kMiB : 8192);
-                const std::uint64_t offset = (state >> 20) % (content_.size() - length);
-                CollectingSink sink(*disk_->home_loop(), offset, length);
-                Request request;
-                request.offset = offset;
-                request.length = length;
-                request.sink = &sink;
-                wrong += submit_and_wait(*disk_, request) == 0 && sink.matches(content_) ? 0 : 1;
+                wrong +=
+                    random_read_parts(*disk_, content_, state, i % 5 == 0 ? kMiB : 8192) ? 0 : 1;
             }
         });
     }
