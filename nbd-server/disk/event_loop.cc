@@ -28,7 +28,7 @@ constexpr int kRounds = 4;
 constexpr std::chrono::microseconds kLook{40};
 // Resting so that more comes together: what a client that keeps many small reads under way takes to
 // ask for some ten of them.
-constexpr timespec kRest{0, 40'000};
+constexpr timespec kRest{0, 50'000};
 constexpr int kMostLuck = 64;
 constexpr int kBadLuck = 4;
 constexpr unsigned kLookAgain = 256;
@@ -67,10 +67,12 @@ void EventLoop::run() {
             break;
         }
         const int count = wait(events);
-        ready_ = count;
         now_ = Clock::now();
+        may_rest_ = count > 0;
         for (int i = 0; i < count; ++i) {
+            gathers_ = false;
             dispatch(events[i].data.u64, events[i].events);
+            may_rest_ = may_rest_ && gathers_;
         }
         run_due_timers();
     }
@@ -79,7 +81,7 @@ void EventLoop::run() {
 
 int EventLoop::wait(std::span<epoll_event> events) {
     const bool expects = std::exchange(expects_, false);
-    if (std::exchange(gathers_, false) && ready_ == 1 && nothing_posted() && !stopping_.load()) {
+    if (may_rest_ && nothing_posted() && !stopping_.load()) {
         ::clock_nanosleep(CLOCK_MONOTONIC, 0, &kRest, nullptr);
     } else if (expects && worth_looking()) {
         if (const int count = look(events); count != 0) {

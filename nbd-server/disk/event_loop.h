@@ -92,9 +92,9 @@ class EventLoop {
     // not come so soon, or there is one processor only, it soon stops to look.
     void expect_soon() { expects_ = true; }
 
-    // Many small things have just been served together, and more are on their way: where nothing
-    // else is ready, the loop rests for some microseconds first, so that these come together too.
-    // Good for one wait.
+    // For a watcher that has just served many small things together, and knows of more on their
+    // way. Where all that were ready say so, the loop rests for some microseconds before it waits,
+    // so that these come together too.
     void let_gather() { gathers_ = true; }
 
     // The time at which the loop woke up: one clock read serves a whole batch.
@@ -128,8 +128,8 @@ class EventLoop {
     Time now_ = Clock::now();
     std::atomic<pthread_t> running_on_{};
 
-    bool gathers_ = false;
-    int ready_ = 0;  // descriptors, at the last wait
+    bool gathers_ = false;   // says the watcher that runs
+    bool may_rest_ = false;  // all watchers said so since the last wait
     bool expects_ = false;
     int luck_;            // how well looking has done of late
     unsigned skips_ = 0;  // waits without looking, since the last look

@@ -44,6 +44,7 @@
 #include <string>
 #include <vector>
 
+#include "nbd-server/disk/burst_watch.h"
 #include "nbd-server/disk/relay_ahead.h"
 #include "nbd-server/disk/relay_latency.h"
 #include "nbd-server/disk/relay_parts.h"
@@ -320,6 +321,7 @@ class RelayCore final : private UpstreamLink::Owner,
 
     enum class FirstWrite { none_yet, asking, permitted };
     FirstWrite first_write_ = FirstWrite::none_yet;
+    BurstWatch bursts_;  // of replies
     WriteLog write_log_;
     std::deque<Piece*> replay_;  // to be placed, in order, before anything else
     std::size_t replaying_ = 0;  // placed and not yet answered

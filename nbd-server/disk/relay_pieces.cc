@@ -23,9 +23,6 @@ constexpr std::size_t kMaxSlots = 1 << 16;
 // A near server answers a read of this size, alone on its way, in some ten microseconds.
 constexpr std::uint32_t kSoon = 16 * 1024;
 
-// So many replies at once come from a server that has more on the way.
-constexpr std::size_t kMany = 8;
-
 }  // namespace
 
 std::uint64_t RelayCore::take_slot(Piece& piece, unsigned which) {
@@ -159,7 +156,7 @@ void RelayCore::link_finished(UpstreamLink& link,
             answered(*slots_[slot].piece, slots_[slot].which, reply.pending);
         }
     }
-    if (finished.size() >= kMany && link.outstanding() >= kMany) {
+    if (bursts_.worth_resting(static_cast<unsigned>(finished.size())) && link.outstanding() > 0) {
         services_.loop.let_gather();
     }
     if (!retired_.empty() && link.outstanding() == 0) {

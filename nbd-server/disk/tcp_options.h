@@ -34,4 +34,9 @@ inline void tune_tcp(int socket, const TcpPatience& patience) {
     set(IPPROTO_TCP, TCP_USER_TIMEOUT, patience.unacknowledged_ms);
 }
 
+// SOCKET takes more to send only while less than BYTES of it are unsent.
+inline void limit_unsent(int socket, int bytes) {
+    ::setsockopt(socket, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &bytes, sizeof bytes);
+}
+
 }  // namespace signpost

@@ -6,6 +6,7 @@
 
 #include <chrono>
 #include <latch>
+#include <optional>
 #include <thread>
 #include <utility>
 
@@ -23,6 +24,19 @@ constexpr std::chrono::seconds kLastWait{2};
 // replies that it does not acknowledge, within a minute (PROTOCOL.md F21).
 constexpr TcpPatience kClients{
     .idle_s = 60, .interval_s = 15, .probes = 4, .unacknowledged_ms = 45'000};
+
+// A client on this machine: what waits in the socket when it acknowledges something is sent then
+// and there by its own processor, which has its copying to do. So little is left to it.
+constexpr int kUnsentHere = 64 * 1024;
+
+std::optional<IpAddress> reached_at(int socket) {
+    sockaddr_storage address{};
+    socklen_t length = sizeof address;
+    if (::getsockname(socket, reinterpret_cast<sockaddr*>(&address), &length) != 0) {
+        return std::nullopt;
+    }
+    return IpAddress::of(address);
+}
 
 }  // namespace
 
@@ -159,6 +173,9 @@ void NbdServer::accepted(UniqueFd socket) {
     auto client = identity_of_socket(socket.get());
     if (!client.local) {
         tune_tcp(socket.get(), kClients);
+        if (reached_at(socket.get()) == client.address) {
+            limit_unsent(socket.get(), kUnsentHere);
+        }
     }
     auto place = service_->addresses().enter(client.address);
     if (!place) {

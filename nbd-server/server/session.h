@@ -25,6 +25,7 @@
 #include <string>
 #include <vector>
 
+#include "nbd-server/disk/burst_watch.h"
 #include "nbd-server/disk/disk.h"
 #include "nbd-server/disk/event_loop.h"
 #include "nbd-server/server/client_identity.h"
@@ -180,7 +181,8 @@ class Session final : private EventLoop::Watcher,
     std::uint64_t moved_then_ = 0;
     std::string closing_reason_;
 
-    std::string input_;     // received, not consumed
+    std::string input_;  // received, not consumed
+    BurstWatch bursts_;
     bool starved_ = true;   // what is in input_ is not a whole request
     bool leaving_ = false;  // as soon as nothing is under way
     Outgoing out_;

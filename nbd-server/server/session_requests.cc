@@ -22,9 +22,6 @@ constexpr std::size_t kMaxPieces = 1024;          // that they are made of
 
 constexpr std::chrono::milliseconds kMemoryPause{10};
 
-// So many small requests at once come from a client that has more under way.
-constexpr unsigned kMany = 8;
-
 // Up to here one copy into a batch costs less than a call of sendfile for each read.
 constexpr std::uint64_t kMaxBatched = 32 * 1024;
 // From here on the bytes of a relayed read stay in the kernel.
@@ -107,7 +104,7 @@ std::size_t Session::serve(std::span<const std::byte> bytes) {
         }
     }
     batch.finish();
-    if (taken >= kMany) {
+    if (bursts_.worth_resting(taken)) {
         home_->loop().let_gather();
     }
     starved_ = starved_ || rest.empty();
