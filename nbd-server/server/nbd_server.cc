@@ -27,7 +27,7 @@ constexpr TcpPatience kClients{
 
 // A client on this machine: what waits in the socket when it acknowledges something is sent then
 // and there by its own processor, which has its copying to do. So little is left to it.
-constexpr int kUnsentHere = 64 * 1024;
+constexpr int kUnsentHere = 16 * 1024;
 
 std::optional<IpAddress> reached_at(int socket) {
     sockaddr_storage address{};

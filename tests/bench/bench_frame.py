@@ -144,7 +144,19 @@ def make_image(folder, size):
 
 
 def measure(build, server, load, seconds):
-    """LOAD: title, block, depth, pattern, and perhaps how many connections."""
+    """LOAD: title, block, depth, pattern, and perhaps how many connections. A server may fail
+    once, which is told."""
+    for _ in range(2):
+        sample = measure_once(build, server, load, seconds)
+        if sample:
+            return sample
+        with open(server.log, encoding="utf-8", errors="replace") as log:
+            print(f"{load[0]} on {server.name} failed; its log ends:\n{log.read()[-2000:]}",
+                  file=sys.stderr, flush=True)
+    sys.exit(f"the load on {server.name} failed twice")
+
+
+def measure_once(build, server, load, seconds):
     _, block, depth, pattern, *connections = load
     count = connections[0] if connections else 1
     before, switches = server.cpu_seconds(), server.switches()
@@ -158,9 +170,10 @@ def measure(build, server, load, seconds):
     results = []
     for client in clients:
         output = client.communicate()[0]
-        if client.returncode != 0:
-            sys.exit(f"the load on {server.name} failed")
-        results.append(json.loads(output))
+        if client.returncode == 0:
+            results.append(json.loads(output))
+    if len(results) < count:
+        return None
     cpu = server.cpu_seconds() - before
     reads = sum(result["reads"] for result in results)
     transferred = sum(result["bytes"] for result in results)
