@@ -2,6 +2,8 @@
 
 #include "nbd-server/server/client_stream.h"
 
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/socket.h>
 
 #include <cerrno>
@@ -37,6 +39,11 @@ ssize_t ClientStream::send(std::span<const iovec> parts, bool more) {
             return sent;
         }
     }
+}
+
+void ClientStream::push() {
+    const int on = 1;  // as before; saying so again is what pushes (tcp(7) calls it a flush)
+    ::setsockopt(socket_.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
 }
 
 void ClientStream::finish() {

@@ -34,6 +34,9 @@ class ClientStream {
     // MORE: something follows at once, so that the kernel may wait for it to fill a packet.
     ssize_t send(std::span<const iovec> parts, bool more);
 
+    // Lets go of what the kernel holds back because something was to follow: nothing does for now.
+    void push();
+
     // Bytes wait inside, so that the socket's readiness does not tell.
     bool has_buffered() const { return tls_ != nullptr && tls_->has_buffered(); }
 

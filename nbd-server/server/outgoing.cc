@@ -123,8 +123,14 @@ Outgoing::Sent Outgoing::send(ClientStream& stream) {
             default:
                 step = send_gathered(stream);
         }
-        if (step != Step::moved) {
-            return step == Step::blocked ? Sent::blocked : Sent::broken;
+        if (step == Step::blocked) {
+            // Else a packet that was begun would wait a fifth of a second to be filled, and we for
+            // it.
+            stream.push();
+            return Sent::blocked;
+        }
+        if (step == Step::broken) {
+            return Sent::broken;
         }
     }
     return Sent::all;

@@ -3,8 +3,10 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <linux/sockios.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -12,6 +14,7 @@
 #include <cerrno>
 #include <string>
 
+#include "nbd-server/disk/tcp_options.h"
 #include "tests/unit/disk/temp_tree.h"
 
 namespace signpost {
@@ -351,6 +354,64 @@ TEST_F(OutgoingTest, StopsForOthersAfterAWhile) {
     EXPECT_EQ(out_.send(quick), Outgoing::Sent::blocked);
     EXPECT_GT(out_.sent(), 0u);
     EXPECT_LT(out_.sent(), kLong);
+}
+
+// On a TCP connection that takes little at a time.
+class OutgoingToTcp : public OutgoingTest {
+   protected:
+    OutgoingToTcp() {
+        const UniqueFd listener(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+        sockaddr_in address{};
+        address.sin_family = AF_INET;
+        address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+        socklen_t length = sizeof address;
+        auto* const any = reinterpret_cast<sockaddr*>(&address);
+        client_ = UniqueFd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+        EXPECT_EQ(::bind(listener.get(), any, length), 0);
+        EXPECT_EQ(::listen(listener.get(), 1), 0);
+        EXPECT_EQ(::getsockname(listener.get(), any, &length), 0);
+        EXPECT_EQ(::connect(client_.get(), any, length), 0);
+        UniqueFd socket(::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+        EXPECT_EQ(::fcntl(client_.get(), F_SETFL, O_NONBLOCK), 0);
+        limit_unsent(socket.get(), 16 * 1024);
+        // Others may hold packets back for a while to pace them.
+        EXPECT_EQ(::setsockopt(socket.get(), IPPROTO_TCP, TCP_CONGESTION, "reno", 4), 0);
+        stream_ = std::make_unique<ClientStream>(std::move(socket));
+    }
+
+    void take_all() {
+        std::string some(1 << 20, '\0');
+        for (ssize_t got = 1; got > 0;) {
+            got = ::recv(client_.get(), some.data(), some.size(), 0);
+            received_ += some.substr(0, static_cast<std::size_t>(std::max<ssize_t>(got, 0)));
+        }
+    }
+
+    // Something waits although nothing is on its way that it could wait for.
+    bool holds_back() const {
+        int unacknowledged = 0;
+        int unsent = 0;
+        ::ioctl(stream_->socket(), SIOCOUTQ, &unacknowledged);
+        ::ioctl(stream_->socket(), SIOCOUTQNSD, &unsent);
+        return unsent > 0 && unsent == unacknowledged;
+    }
+};
+
+TEST_F(OutgoingToTcp, NothingIsHeldBackWhileTheClientWaits) {
+    unsigned seed = 1;
+    for (unsigned round = 0; round < 200; ++round) {
+        for (unsigned i = 0; i < 4; ++i) {
+            seed = seed * 1103515245 + 12345;
+            out_.text(std::as_bytes(std::span(std::string_view("head"))));
+            const std::string bytes = some_bytes(1 + (seed >> 8) % 100'000, i);
+            add_pipe(bytes, 0);
+        }
+        while (out_.send(*stream_) == Outgoing::Sent::blocked) {
+            take_all();
+            ASSERT_FALSE(holds_back()) << "in round " << round;
+        }
+        received_.clear();
+    }
 }
 
 }  // namespace
