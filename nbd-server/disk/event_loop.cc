@@ -76,6 +76,7 @@ void EventLoop::run() {
         }
         run_due_timers();
     }
+    timers_.clear();  // what they hold on to may need what is still there now
     running_on_.store({}, std::memory_order_relaxed);
 }
 

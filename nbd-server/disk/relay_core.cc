@@ -105,19 +105,13 @@ void RelayCore::shut_down() {
     shut_down_ = true;
     services_.loop.cancel(static_cast<EventLoop::Posted&>(*this));
     services_.loop.cancel(tick_);
-    for (const auto* lanes : {&lanes_, &retired_}) {
-        for (const auto& lane : *lanes) {
-            lane->link->close();
-        }
-    }
     for (const auto& route : routes_) {
         if (route->dials > 0) {
             breaker(*route).withdrawn();  // else nobody else could probe the server
         }
     }
-    lanes_.clear();
-    retired_.clear();
-    graveyard_.clear();
+    waiting_.clear();
+    leave_lanes();
     reached(EIO);
 }
 

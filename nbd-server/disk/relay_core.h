@@ -215,6 +215,8 @@ class RelayCore final : private UpstreamLink::Owner,
     void dial_now(Route& route, Result<std::vector<DialTarget>> targets);
     void lose_lane(Lane& lane, const std::string& reason);
     void bury_lane(Lane& lane);
+    void leave_lanes();
+    void linger();
     void retire_lane(Lane& lane);
     void end_retirement(Time now);
     bool is_retired(const Lane& lane) const;

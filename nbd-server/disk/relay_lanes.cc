@@ -30,6 +30,8 @@ constexpr std::size_t kFarLanePieces = 16;
 constexpr std::uint64_t kFarLaneBytes = 4 * 1024 * 1024;
 constexpr unsigned kFarDials = 4;
 constexpr seconds kRetirement{60};
+constexpr milliseconds kLinger{20};
+constexpr seconds kLeave{5};  // the same, when nobody is left whom the lane could serve
 
 Result<std::vector<DialTarget>> find_targets(const Upstream& upstream, const AddressRules& rules) {
     if (upstream.prepare) {
@@ -323,6 +325,37 @@ void RelayCore::retire_lane(Lane& lane) {
     retired_.push_back(std::move(*found));
     lanes_.erase(found);
     watch_time();
+}
+
+// The client has gone. What was read ahead for it may still be on its way.
+void RelayCore::leave_lanes() {
+    for (const auto& piece : pieces_) {
+        drop_attempt(*piece, 0, true);
+        drop_attempt(*piece, 1, true);
+    }
+    pieces_.clear();
+    for (auto& lane : lanes_) {
+        if (plan_.traits.read_only && lane->ready && lane->link->outstanding() > 0) {
+            lane->ready = false;
+            retired_.push_back(std::move(lane));
+        } else {
+            lane->link->close();
+        }
+    }
+    lanes_.clear();
+    for (const auto& lane : retired_) {
+        lane->retired_until = services_.loop.now() + kLeave;
+    }
+    linger();
+}
+
+// Keeps the core alive until the last lane has ended.
+void RelayCore::linger() {
+    end_retirement(services_.loop.now());
+    if (!retired_.empty()) {
+        services_.loop.call_at(services_.loop.now() + kLinger,
+                               [self = shared_from_this()] { self->linger(); });
+    }
 }
 
 bool RelayCore::is_retired(const Lane& lane) const {

@@ -337,7 +337,9 @@ bool FaultServer::answer(int fd, std::uint16_t flags, std::uint16_t command, std
         return false;
     }
     if (command == static_cast<std::uint16_t>(Command::read)) {
-        return reply_read(fd, cookie, offset, length);
+        const bool taken = reply_read(fd, cookie, offset, length);
+        ++(taken ? answered_ : untaken_);
+        return taken;
     }
     std::string out;
     if (command == static_cast<std::uint16_t>(Command::block_status)) {

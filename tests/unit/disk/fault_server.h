@@ -76,6 +76,8 @@ class FaultServer {
     int requests() const { return requests_; }        // received so far
     int reads() const { return reads_; }              // of them reads
     int farewells() const { return farewells_; }      // connections that ended with DISC
+    int untaken() const { return untaken_; }          // answers to reads that nobody took
+    int answered() const { return answered_; }        // answers to reads that left
     std::vector<std::string> exports_asked() const;
 
     // Waits until N requests in all have come in; false after ten seconds.
@@ -118,6 +120,8 @@ class FaultServer {
     std::atomic<int> requests_{0};
     std::atomic<int> reads_{0};
     std::atomic<int> farewells_{0};
+    std::atomic<int> untaken_{0};
+    std::atomic<int> answered_{0};
 };
 
 }  // namespace signpost::test

@@ -246,6 +246,18 @@ TEST_F(RelayFar, PeerThatFreezesWhileItReadsAheadIsOvertaken) {
     beta_.thaw();
 }
 
+TEST_F(RelayFar, PeerIsLeftInGoodOrderWhenTheClientGoes) {
+    open({upstream_of(beta_, "beta")});
+    expect_good_parts(0, 2 * kMiB, 65536);
+    ASSERT_GT(beta_.reads(), beta_.answered());  // some are on their way
+    disk_.reset();
+    while (beta_.farewells() < beta_.connections() && beta_.untaken() == 0) {
+        std::this_thread::yield();
+    }
+    EXPECT_EQ(beta_.untaken(), 0);
+    EXPECT_EQ(beta_.answered(), beta_.reads());
+}
+
 TEST_F(RelayFar, WritableDiskIsNeverReadAhead) {
     FaultServer::Manners writable = far_;
     writable.read_only = false;
