@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <tuple>
 
 namespace signpost {
 
@@ -25,8 +26,8 @@ std::optional<Enum> parse_word(const std::array<std::string_view, N>& words,
 }
 
 bool fits_server_name(char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-           c == '.' || c == '_' || c == '-';
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' ||
+           c == '_' || c == '-';
 }
 
 }  // namespace
@@ -70,6 +71,14 @@ bool interchangeable(const Location& a, const Location& b) {
     return a.state == LocationState::ready && b.state == LocationState::ready &&
            !a.digest.empty() && a.digest == b.digest && a.size == b.size &&
            a.generation == b.generation;
+}
+
+std::uint64_t disk_size(const DiskRecord& disk) {
+    const auto rank = [](const Location& location) {
+        return std::tuple(location.state == LocationState::ready, location.generation);
+    };
+    const auto newest = std::ranges::max_element(disk.locations, {}, rank);
+    return newest == disk.locations.end() ? 0 : newest->size;
 }
 
 }  // namespace signpost

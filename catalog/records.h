@@ -60,9 +60,9 @@ struct Location {
     std::string digest;            // "sha256-4m:HEX"; empty: unknown
     LocationState state = LocationState::ready;
     int priority = kDefaultPriority;
-    std::int64_t last_seen = 0;        // seconds since 1970; 0: never
-    std::string fingerprint;           // of the image file, as its server saw it; empty for foreign
-    std::uint32_t minimum_block = 1;   // for writes: power of two, at most 64 KiB
+    std::int64_t last_seen = 0;       // seconds since 1970; 0: never
+    std::string fingerprint;          // of the image file, as its server saw it; empty for foreign
+    std::uint32_t minimum_block = 1;  // for writes: power of two, at most 64 KiB
 
     bool operator==(const Location&) const = default;
 };
@@ -76,6 +76,9 @@ struct DiskRecord {
 
     bool operator==(const DiskRecord&) const = default;
 };
+
+// How large a disk is, as far as the catalog knows: as its newest ready copy, else as its newest.
+std::uint64_t disk_size(const DiskRecord& disk);
 
 // What a server says of one of its images when it publishes. The store turns it into a Location:
 // the generation and digest of an unchanged fingerprint and size are kept, else a new generation

@@ -6,7 +6,6 @@
 
 #include <algorithm>
 #include <ctime>
-#include <tuple>
 
 #include "nbd-server/disk/disk_description.h"
 
@@ -89,14 +88,6 @@ Outcome<void> FederationView::each_disk(std::string_view prefix,
         }
         after = page->back().name.str();
     }
-}
-
-std::uint64_t disk_size(const DiskRecord& disk) {
-    const auto rank = [](const Location& location) {
-        return std::tuple(location.state == LocationState::ready, location.generation);
-    };
-    const auto newest = std::ranges::max_element(disk.locations, {}, rank);
-    return newest == disk.locations.end() ? 0 : newest->size;
 }
 
 std::vector<std::vector<std::string>> same_content(const DiskRecord& disk) {

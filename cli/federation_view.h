@@ -21,7 +21,7 @@ namespace signpost {
 enum class CatalogUse { read, write };
 
 class FederationView {
- public:
+   public:
     // USE write makes a catalog that is missing.
     static Outcome<FederationView> open(const Options& options, CatalogUse use);
 
@@ -42,7 +42,7 @@ class FederationView {
     Outcome<void> each_disk(std::string_view prefix,
                             const std::function<bool(const DiskRecord&)>& see) const;
 
- private:
+   private:
     FederationView(const Options& options, std::unique_ptr<Catalog> catalog)
         : options_(&options), catalog_(std::move(catalog)) {}
 
@@ -53,9 +53,6 @@ class FederationView {
 };
 
 inline constexpr std::size_t kPage = 1000;
-
-// The size to show for a disk: that of its newest ready copy, else of its newest.
-std::uint64_t disk_size(const DiskRecord& disk);
 
 // Locations that may stand in for each other, as groups of server names; each location is in
 // exactly one group.

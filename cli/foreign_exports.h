@@ -13,8 +13,8 @@
 #include <vector>
 
 #include "catalog/records.h"
-#include "cli/outcome.h"
 #include "cli/peer.h"
+#include "terminal/outcome.h"
 
 namespace signpost {
 

@@ -13,9 +13,9 @@
 #include <vector>
 
 #include "catalog/records.h"
-#include "cli/console.h"
 #include "cli/peer.h"
-#include "cli/table.h"
+#include "terminal/console.h"
+#include "terminal/table.h"
 
 namespace signpost {
 

@@ -7,7 +7,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
-#include "cli/text.h"
+#include "terminal/text.h"
 
 namespace signpost {
 

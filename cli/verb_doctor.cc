@@ -14,8 +14,8 @@
 #include "cli/federation_view.h"
 #include "cli/json_output.h"
 #include "cli/probe.h"
-#include "cli/text.h"
 #include "cli/verbs.h"
+#include "terminal/text.h"
 
 namespace signpost {
 
@@ -49,12 +49,12 @@ struct Troubled {
 };
 
 class Doctor {
- public:
+   public:
     Doctor(const Context& context, FederationView& view) : context_(context), view_(view) {}
 
     Outcome<std::vector<Finding>> examine();
 
- private:
+   private:
     void check_catalog(const Catalog::Totals& totals);
     void check_servers(const std::vector<Server>& servers);
     void check_server(const Server& server, const ProbeResult& probe);

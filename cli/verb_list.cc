@@ -8,8 +8,8 @@
 
 #include "cli/federation_view.h"
 #include "cli/json_output.h"
-#include "cli/text.h"
 #include "cli/verbs.h"
+#include "terminal/text.h"
 
 namespace signpost {
 
@@ -22,7 +22,7 @@ const std::vector<Column> kColumns = {
 using NextPage = std::function<Result<std::vector<DiskRecord>>(const std::string& after)>;
 
 class Listing {
- public:
+   public:
     explicit Listing(const Context& context)
         : context_(context),
           table_(kColumns, context.options.table),
@@ -32,7 +32,7 @@ class Listing {
     Outcome<std::uint64_t> print(const NextPage& next,
                                  const std::function<bool(const DiskRecord&)>& keep);
 
- private:
+   private:
     void add(const DiskRecord& disk);
     bool end_page() { return context_.json() || table_.write(context_.console); }
     void end();

@@ -13,9 +13,9 @@
 #include "catalog/store_rules.h"
 #include "cli/federation_view.h"
 #include "cli/json_output.h"
-#include "cli/text.h"
 #include "cli/verbs.h"
 #include "nbd-server/disk/repository.h"
+#include "terminal/text.h"
 
 namespace signpost {
 

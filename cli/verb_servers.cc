@@ -11,8 +11,8 @@
 #include "cli/federation_view.h"
 #include "cli/foreign_exports.h"
 #include "cli/json_output.h"
-#include "cli/text.h"
 #include "cli/verbs.h"
+#include "terminal/text.h"
 
 namespace signpost {
 

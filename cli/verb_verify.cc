@@ -13,10 +13,10 @@
 #include "cli/json_output.h"
 #include "cli/location_digest.h"
 #include "cli/probe.h"
-#include "cli/progress.h"
-#include "cli/text.h"
 #include "cli/verbs.h"
 #include "nbd-server/disk/image_fingerprint.h"
+#include "terminal/progress.h"
+#include "terminal/text.h"
 
 namespace signpost {
 
@@ -64,13 +64,13 @@ Result<PeerConnection> reach(const Server& server, const PeerSettings& settings)
 }
 
 class Verification {
- public:
+   public:
     Verification(const Context& context, FederationView& view, const VerifyVerb& verb)
         : context_(context), view_(view), verb_(verb), settings_{.tls = context.options.tls} {}
 
     VerifyReport disk(const DiskRecord& disk);
 
- private:
+   private:
     VerifiedLocation location(const DiskName& disk, const Location& location);
     VerifiedLocation read(const DiskName& disk, const Location& location, const Server& server);
     VerifiedLocation store(const DiskName& disk, const Location& location,

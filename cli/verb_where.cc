@@ -10,8 +10,8 @@
 #include "catalog/resolver.h"
 #include "cli/federation_view.h"
 #include "cli/json_output.h"
-#include "cli/text.h"
 #include "cli/verbs.h"
+#include "terminal/text.h"
 
 namespace signpost {
 

@@ -32,8 +32,9 @@ ROOMS = {
     "nbd-server/disk": {"catalog", "nbd-server/wire"},
     "nbd-server/server": {"catalog", "nbd-server/wire", "nbd-server/disk"},
     "nbdkit-plugin": {"catalog", "nbd-server/wire", "nbd-server/disk"},
-    "libvirt-pool": {"catalog", "nbd-server/wire", "nbd-server/disk"},
-    "cli": {"catalog", "nbd-server/wire", "nbd-server/disk"},
+    "terminal": {"catalog", "nbd-server/wire", "nbd-server/disk"},
+    "libvirt-pool": {"catalog", "nbd-server/wire", "nbd-server/disk", "terminal"},
+    "cli": {"catalog", "nbd-server/wire", "nbd-server/disk", "terminal"},
 }
 
 # Headers that cost seconds per compilation, or tie a file to a library: exactly where they are.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 
-#include "cli/console.h"
+#include "terminal/console.h"
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
@@ -55,7 +55,7 @@ TEST(Console, HasColorOffATerminalOnlyWhenTold) {
 
 // A terminal of its own, and what was written to it.
 class Terminal {
- public:
+   public:
     Terminal() : master_(::posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC)) {
         if (master_ && ::grantpt(master_.get()) == 0 && ::unlockpt(master_.get()) == 0) {
             slave_.reset(::open(::ptsname(master_.get()), O_RDWR | O_NOCTTY | O_CLOEXEC));
@@ -68,7 +68,7 @@ class Terminal {
                   static_cast<ssize_t>(text.size()));
     }
 
- private:
+   private:
     UniqueFd master_;
     UniqueFd slave_;
 };

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 
-#include "cli/table.h"
+#include "terminal/table.h"
 
 #include <gtest/gtest.h>
 #include <unistd.h>
@@ -14,7 +14,7 @@ namespace {
 
 // A console whose standard output is a pipe, and what came out of it.
 class Captured {
- public:
+   public:
     Captured() {
         std::array<int, 2> ends{};
         EXPECT_EQ(::pipe(ends.data()), 0);
@@ -35,7 +35,7 @@ class Captured {
         return all;
     }
 
- private:
+   private:
     UniqueFd read_;
     UniqueFd write_;
 };

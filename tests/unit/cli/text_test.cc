@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: BSD-3-Clause
 
-#include "cli/text.h"
+#include "terminal/text.h"
 
 #include <gtest/gtest.h>
 
 #include <string>
 
-#include "cli/progress.h"
+#include "terminal/progress.h"
 
 namespace signpost {
 namespace {

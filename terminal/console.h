@@ -13,7 +13,7 @@
 #include <string>
 #include <string_view>
 
-#include "cli/outcome.h"
+#include "terminal/outcome.h"
 
 namespace signpost {
 
@@ -21,7 +21,7 @@ enum class ColorMode { automatic, always, never };
 enum class Tone { plain, good, warning, bad, faint };
 
 class Console {
- public:
+   public:
     // INPUT, OUTPUT, ERRORS: file descriptors.
     Console(int input, int output, int errors);
     Console(const Console&) = delete;
@@ -52,7 +52,7 @@ class Console {
     // Writes what is buffered. Fails when a write did, unless the reader just went away.
     Outcome<void> finish();
 
- private:
+   private:
     void flush();
 
     int input_;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 
-#include "cli/progress.h"
+#include "terminal/progress.h"
 
 #include <fmt/format.h>
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 
-#include "cli/table.h"
+#include "terminal/table.h"
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>

@@ -11,8 +11,8 @@
 #include <string_view>
 #include <vector>
 
-#include "cli/console.h"
-#include "cli/outcome.h"
+#include "terminal/console.h"
+#include "terminal/outcome.h"
 
 namespace signpost {
 
@@ -38,7 +38,7 @@ Outcome<void> check_columns(const std::vector<std::string>& wanted,
                             const std::vector<Column>& columns);
 
 class Table {
- public:
+   public:
     // STYLE's columns have been checked.
     Table(std::vector<Column> columns, const TableStyle& style);
 
@@ -48,7 +48,7 @@ class Table {
     // so that the pages of a long list line up. False: nobody reads any more.
     bool write(Console& console);
 
- private:
+   private:
     std::string header_line() const;
     std::string line(const std::vector<Cell>& row, const Console& console) const;
 

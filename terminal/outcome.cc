@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 
-#include "cli/outcome.h"
+#include "terminal/outcome.h"
 
 namespace signpost {
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 
-#include "cli/console.h"
+#include "terminal/console.h"
 
 #include <fmt/format.h>
 #include <poll.h>

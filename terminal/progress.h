@@ -11,12 +11,12 @@
 #include <cstdint>
 #include <string>
 
-#include "cli/console.h"
+#include "terminal/console.h"
 
 namespace signpost {
 
 class Progress {
- public:
+   public:
     Progress(Console& console, std::string what, std::uint64_t bytes);
     Progress(const Progress&) = delete;
     Progress& operator=(const Progress&) = delete;
@@ -24,7 +24,7 @@ class Progress {
 
     void reached(std::uint64_t bytes);
 
- private:
+   private:
     using Clock = std::chrono::steady_clock;
 
     Console& console_;

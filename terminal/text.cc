@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 
-#include "cli/text.h"
+#include "terminal/text.h"
 
 #include <fmt/chrono.h>
 #include <fmt/format.h>
