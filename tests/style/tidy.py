@@ -39,7 +39,11 @@ ROOMS = {
 
 # Headers that cost seconds per compilation, or tie a file to a library: exactly where they are.
 HEAVY_HEADERS = {
-    "CLI/": {"cli/command_line.cc", "nbd-server/server/command_line.cc"},
+    "CLI/": {
+        "cli/command_line.cc",
+        "libvirt-pool/pool_command_line.cc",
+        "nbd-server/server/command_line.cc",
+    },
     "gnutls/": {
         "nbd-server/disk/digest_tree.cc",
         "nbd-server/disk/image_fingerprint.cc",
@@ -52,11 +56,12 @@ HEAVY_HEADERS = {
         "nbd-server/server/ticket.cc",
         "nbd-server/server/tls_server.cc",
     },
-    "libnbd.h": {"cli/peer.cc"},
+    "libnbd.h": {"cli/peer.cc", "libvirt-pool/disk_start.cc"},
     "libpq": set(),
     "microhttpd.h": set(),
     "nlohmann/": {
         "cli/json_output.cc",
+        "libvirt-pool/pool_json.cc",
         "nbd-server/disk/qemu_nbd_command.cc",
         "nbd-server/server/ticket_json.cc",
     },

@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// The disks of a machine whose images lie in a pool's directory, and whether each still needs what
+// is behind it.
+//
+// Threads: any.
+
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "libvirt-pool/machine.h"
+#include "libvirt-pool/pool_directory.h"
+
+namespace signpost {
+
+struct MachineDisk {
+    std::string target;  // "vda"
+    std::string file;    // in the pool's directory
+    VolumeFacts facts;
+
+    bool needs_server() const { return !facts.terms.backing.empty(); }
+};
+
+// invalid: the machine's XML cannot be read; else as inspect_volume.
+Result<std::vector<MachineDisk>> disks_in_pool(const MachineFacts& machine, const std::string& pool,
+                                               const PoolDirectory& directory);
+
+}  // namespace signpost

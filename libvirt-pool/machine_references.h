@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// Which files of a pool's directory belong to somebody: a machine that libvirt knows has them,
+// running or not, or an image is based on them. Of a machine that is off libvirt does not know what
+// lies behind its images, so the images' own headers are asked.
+//
+// Threads: any.
+
+#pragma once
+
+#include <set>
+#include <string>
+#include <vector>
+
+#include "libvirt-pool/libvirt_host.h"
+#include "libvirt-pool/pool_directory.h"
+
+namespace signpost {
+
+// Names of files in DIRECTORY, which is the directory of POOL. PRESENT: what lies in it. invalid: a
+// machine's XML cannot be read, so that nothing is known for certain.
+Result<std::set<std::string>> referenced_files(const std::vector<MachineFacts>& machines,
+                                               const std::string& pool,
+                                               const PoolDirectory& directory,
+                                               const std::vector<PresentVolume>& present);
+
+}  // namespace signpost

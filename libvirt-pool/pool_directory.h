@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// PoolDirectory is the directory of a pool's volumes: what lies in it, and the three things that
+// may be done to it. Before a file is replaced or removed it is locked as a machine would lock it,
+// and looked at again: what is not pristine any more stays.
+//
+// Lifetime: holds the directory open. Threads: one at a time; other processes are expected.
+
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "libvirt-pool/pool_plan.h"
+
+namespace signpost {
+
+class PoolDirectory {
+   public:
+    // not_found, denied, invalid (not a directory). MAKE: it and its parents are made, mode 0711.
+    static Result<PoolDirectory> open(const std::string& path, bool make = false);
+
+    // Every file that libvirt would show as a volume, in byte order, `referenced` left false. What
+    // cannot be looked at is shown as damaged.
+    Result<std::vector<PresentVolume>> list() const;
+
+    // conflict: the file is not what the plan saw, so that it is somebody's; unavailable: it is
+    // open; or as write_volume.
+    Result<void> apply(const PoolPlan::Action& action) const;
+
+    // What a sync that was killed has left behind.
+    void remove_leftovers() const;
+
+    const std::string& path() const { return path_; }
+    int descriptor() const { return directory_.get(); }
+
+   private:
+    PoolDirectory(std::string path, UniqueFd directory)
+        : path_(std::move(path)), directory_(std::move(directory)) {}
+
+    Result<UniqueFd> lock_pristine(const std::string& file) const;
+
+    std::string path_;
+    UniqueFd directory_;
+};
+
+}  // namespace signpost

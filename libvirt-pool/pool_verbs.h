@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// What each verb of signpost-pool does, and what several of them begin with.
+//
+// Threads: one verb per process.
+
+#pragma once
+
+#include "libvirt-pool/libvirt_host.h"
+#include "libvirt-pool/machine_disks.h"
+#include "libvirt-pool/pool_directory.h"
+#include "libvirt-pool/pool_invocation.h"
+#include "libvirt-pool/pool_settings.h"
+#include "terminal/outcome.h"
+
+namespace signpost {
+
+// What a verb works with; both outlive it.
+struct PoolContext {
+    const PoolOptions& options;
+    Console& console;
+};
+
+// ok, or problems_found.
+using PoolResult = Outcome<ExitCode>;
+
+PoolResult run(const PoolContext& context, const DefineVerb& verb);
+PoolResult run(const PoolContext& context, const SyncVerb& verb);
+PoolResult run(const PoolContext& context, const PoolStatusVerb& verb);
+PoolResult run(const PoolContext& context, const RepairVerb& verb);
+PoolResult run(const PoolContext& context, const AttachVerb& verb);
+PoolResult run(const PoolContext& context, const RecoverVerb& verb);
+PoolResult run(const PoolContext& context, const HydrateVerb& verb);
+PoolResult run(const PoolContext& context, const CommitVerb& verb);
+PoolResult run(const PoolContext& context, const ResumeVerb& verb);
+PoolResult run(const PoolContext& context, const AbandonVerb& verb);
+PoolResult run(const PoolContext& context, const WatchVerb& verb);
+
+// A pool that `define` has made: libvirt's, its directory, and what it shows, with what the command
+// line says otherwise.
+struct OpenPool {
+    LibvirtHost host;
+    PoolDirectory directory;
+    PoolSettings settings;
+};
+
+Outcome<OpenPool> open_pool(const PoolOptions& options);
+
+// A machine, with its disks that lie in the pool.
+struct OpenMachine {
+    OpenPool pool;
+    Machine machine;
+    MachineFacts facts;
+    std::vector<MachineDisk> disks;
+};
+
+Outcome<OpenMachine> open_machine(const PoolOptions& options, const std::string& name);
+
+// The catalog that the settings name, for reading.
+Outcome<std::unique_ptr<Catalog>> open_pool_catalog(const PoolSettings& settings);
+
+// One pass, with progress and its report on the console.
+PoolResult sync_and_report(const PoolContext& context, const OpenPool& pool, bool refresh_always);
+
+// What an error of libvirt's or of the pool's directory means to the operator.
+Failure pool_failure(const Error& error);
+
+}  // namespace signpost

@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: BSD-3-Clause
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+
+#include "libvirt-pool/machine_references.h"
+#include "libvirt-pool/machine_xml.h"
+#include "libvirt-pool/pool_verbs.h"
+#include "libvirt-pool/volume_name.h"
+
+namespace signpost {
+
+namespace {
+
+constexpr unsigned long kKnowsReconnect = 9'002'000;  // libvirt 9.2
+constexpr std::array kBuses = {"virtio", "sata", "scsi", "usb", "ide"};
+
+// Two machines on one volume would each see the other's writes as damage.
+Outcome<std::string> free_volume(const PoolContext& context, const OpenPool& pool,
+                                 const AttachVerb& verb) {
+    auto file = volume_name(verb.disk);
+    if (!file) {
+        return std::unexpected(pool_failure(file.error()));
+    }
+    const auto facts = inspect_volume(pool.directory.descriptor(), *file);
+    if (!facts && facts.error().code == Errc::not_found) {
+        return failure(ExitCode::no_such_disk,
+                       fmt::format("pool {} has no volume of disk {}; `signpost-pool sync` makes "
+                                   "what is missing, `signpost ls` lists the names",
+                                   escaped(context.options.pool), escaped(verb.disk.str())));
+    }
+    if (!facts || facts->state == VolumeState::damaged) {
+        return facts ? failure(ExitCode::conflict,
+                               fmt::format("volume {} is no qcow2 any more; `signpost-pool repair` "
+                                           "makes it anew",
+                                           escaped(*file)))
+                     : std::unexpected(pool_failure(facts.error()));
+    }
+    const auto machines = pool.host.machines();
+    if (!machines) {
+        return std::unexpected(pool_failure(machines.error()));
+    }
+    for (const MachineFacts& machine : *machines) {
+        const auto used = referenced_files({machine}, context.options.pool, pool.directory, {});
+        if (used && used->contains(*file)) {
+            return failure(
+                ExitCode::conflict,
+                fmt::format("volume {} belongs to machine {} already; give this one a volume of "
+                            "its own: virsh vol-create-as {} NAME.qcow2 SIZE --format qcow2 "
+                            "--backing-vol {} --backing-vol-format qcow2",
+                            escaped(*file), escaped(machine.name), escaped(context.options.pool),
+                            escaped(*file)));
+        }
+    }
+    return fmt::format("{}/{}", pool.directory.path(), *file);
+}
+
+}  // namespace
+
+PoolResult run(const PoolContext& context, const AttachVerb& verb) {
+    if (std::ranges::find(kBuses, verb.bus) == kBuses.end()) {
+        return failure(ExitCode::usage, fmt::format("--bus {}: use virtio, sata, scsi, usb or ide",
+                                                    escaped(verb.bus)));
+    }
+    const auto open = open_machine(context.options, verb.machine);
+    if (!open) {
+        return std::unexpected(open.error());
+    }
+    auto taken = disk_targets(open->facts.xml);
+    auto taken_next = disk_targets(open->facts.next_xml);
+    if (!taken || !taken_next) {
+        return std::unexpected(pool_failure(taken ? taken_next.error() : taken.error()));
+    }
+    taken->insert(taken->end(), taken_next->begin(), taken_next->end());
+    DiskDevice device{.target = verb.target.empty() ? free_target(*taken, verb.bus) : verb.target,
+                      .bus = verb.bus,
+                      .read_only = verb.read_only,
+                      .reconnects = open->pool.host.version() >= kKnowsReconnect};
+    if (verb.live) {
+        device.uri = open->pool.settings.via.with_export(verb.disk.str());
+    } else {
+        auto file = free_volume(context, open->pool, verb);
+        if (!file) {
+            return std::unexpected(file.error());
+        }
+        device.file = std::move(*file);
+    }
+    const std::string xml = disk_device_xml(device);
+    if (verb.print || context.options.dry_run) {
+        context.console.out(xml);
+        return ExitCode::ok;
+    }
+    const bool off = open->facts.state == MachineFacts::State::off;
+    const auto attached =
+        open->machine.attach(xml, off ? Machine::Reach::next_start : Machine::Reach::both);
+    if (!attached) {
+        return std::unexpected(pool_failure(attached.error()));
+    }
+    context.console.note(fmt::format("{} has {} as {}{}", escaped(verb.machine),
+                                     escaped(verb.disk.str()), device.target,
+                                     off ? ", from its next start on" : ""));
+    return ExitCode::ok;
+}
+
+}  // namespace signpost

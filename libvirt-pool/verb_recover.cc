@@ -1,0 +1,286 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// `recover`: a machine that runs, from the names of its disks. Each step looks first whether it has
+// been taken already, so that the command may be repeated after whatever ended it.
+
+#include <fcntl.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <fstream>
+#include <iterator>
+#include <thread>
+
+#include "libvirt-pool/disk_start.h"
+#include "libvirt-pool/machine_xml.h"
+#include "libvirt-pool/pool_verbs.h"
+#include "libvirt-pool/recovery.h"
+
+namespace signpost {
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+constexpr unsigned long kKnowsReconnect = 9'002'000;  // libvirt 9.2
+constexpr std::uintmax_t kMaxXml = 4 * 1024 * 1024;
+constexpr std::chrono::seconds kFirstRead{20};
+constexpr std::chrono::milliseconds kLook{50};
+
+Outcome<std::string> read_xml(const std::string& path) {
+    std::ifstream file(path, std::ios::binary);
+    std::string text;
+    if (file) {
+        text.assign(std::istreambuf_iterator<char>(file), {});
+    }
+    if (!file || text.size() > kMaxXml) {
+        return failure(
+            ExitCode::usage,
+            fmt::format("--xml {}: cannot be read, or is larger than 4 MiB", escaped(path)));
+    }
+    return text;
+}
+
+class Recovering {
+   public:
+    Recovering(const PoolContext& context, const OpenPool& pool, const RecoverVerb& verb)
+        : context_(context), pool_(pool), verb_(verb) {}
+
+    PoolResult run();
+
+   private:
+    Outcome<void> plan();
+    Outcome<std::vector<std::string>> targets() const;
+    Outcome<void> make_volumes() const;
+    Outcome<Machine> define() const;
+    Outcome<std::string> new_xml() const;
+    std::vector<DiskDevice> devices() const;
+    Outcome<void> start(const Machine& machine) const;
+    int directory() const { return pool_.directory.descriptor(); }
+
+    const PoolContext& context_;
+    const OpenPool& pool_;
+    const RecoverVerb& verb_;
+    std::string given_xml_;
+    Recovery recovery_;
+};
+
+// Where each disk goes: as the given XML has it, else one behind the other.
+Outcome<std::vector<std::string>> Recovering::targets() const {
+    std::vector<std::string> names;
+    if (!given_xml_.empty()) {
+        auto given = disk_targets(given_xml_);
+        if (!given) {
+            return std::unexpected(pool_failure(given.error()));
+        }
+        names = std::move(*given);
+    }
+    while (names.size() < verb_.disks.size()) {
+        names.push_back(free_target(names, verb_.bus));
+    }
+    return names;
+}
+
+Outcome<void> Recovering::plan() {
+    if (!verb_.xml.empty()) {
+        auto xml = read_xml(verb_.xml);
+        if (!xml) {
+            return std::unexpected(xml.error());
+        }
+        given_xml_ = std::move(*xml);
+    }
+    const auto names = targets();
+    const auto catalog = open_pool_catalog(pool_.settings);
+    if (!names || !catalog) {
+        return std::unexpected(names ? catalog.error() : names.error());
+    }
+    recovery_ = {verb_.machine, verb_.live, {}};
+    for (std::size_t i = 0; i < verb_.disks.size(); ++i) {
+        const auto found = (*catalog)->find(verb_.disks[i]);
+        if (!found) {
+            return std::unexpected(catalog_failure(found.error()));
+        }
+        if (!*found) {
+            return failure(ExitCode::no_such_disk,
+                           fmt::format("no server has a disk {}; `signpost find` looks for names",
+                                       escaped(verb_.disks[i].str())));
+        }
+        recovery_.disks.push_back(
+            {verb_.disks[i], (*names)[i], volume_terms(**found, pool_.settings.via)});
+    }
+    const auto begun = read_recovery(directory(), verb_.machine);
+    if (!begun && begun.error().code != Errc::not_found) {
+        return std::unexpected(pool_failure(begun.error()));
+    }
+    if (begun && *begun != recovery_) {
+        return failure(ExitCode::conflict,
+                       fmt::format("machine {} was brought back from other disks, or in another "
+                                   "way, before: choose another --name, or `signpost-pool abandon "
+                                   "{}` first",
+                                   escaped(verb_.machine), escaped(verb_.machine)));
+    }
+    const auto there = pool_.host.machine(verb_.machine);
+    if (!begun && (there || there.error().code != Errc::not_found)) {
+        return there ? failure(ExitCode::conflict,
+                               fmt::format("there is a machine {} already: choose another --name",
+                                           escaped(verb_.machine)))
+                     : std::unexpected(pool_failure(there.error()));
+    }
+    return {};
+}
+
+Outcome<void> Recovering::make_volumes() const {
+    if (const auto kept = write_recovery(directory(), recovery_); !kept) {
+        return std::unexpected(pool_failure(kept.error()));
+    }
+    for (const RecoveredDisk& disk : recovery_.disks) {
+        if (recovery_.live) {
+            break;
+        }
+        const auto made = write_volume(directory(), recovery_.file(disk), disk.terms);
+        // One that is there may hold the machine's writes by now.
+        if (!made && made.error().code != Errc::conflict) {
+            return std::unexpected(pool_failure(made.error()));
+        }
+    }
+    return {};
+}
+
+std::vector<DiskDevice> Recovering::devices() const {
+    std::vector<DiskDevice> devices;
+    for (const RecoveredDisk& disk : recovery_.disks) {
+        DiskDevice device;
+        device.target = disk.target;
+        device.bus = verb_.bus;
+        device.reconnects = pool_.host.version() >= kKnowsReconnect;
+        if (recovery_.live) {
+            device.uri = pool_.settings.via.with_export(disk.disk.str());
+        } else {
+            device.file = fmt::format("{}/{}", pool_.directory.path(), recovery_.file(disk));
+        }
+        devices.push_back(std::move(device));
+    }
+    return devices;
+}
+
+Outcome<std::string> Recovering::new_xml() const {
+    if (!given_xml_.empty()) {
+        auto adapted = adapt_machine(given_xml_, verb_.machine, devices(), verb_.isolated);
+        if (!adapted) {
+            return std::unexpected(Failure{ExitCode::usage, adapted.error().message});
+        }
+        return std::move(*adapted);
+    }
+    NewMachine machine;
+    machine.name = verb_.machine;
+    machine.memory_mib = verb_.memory_mib;
+    machine.cpus = verb_.cpus;
+    machine.type = verb_.type;
+    machine.network = verb_.isolated ? "" : verb_.network;
+    machine.disks = devices();
+    machine.efi = verb_.firmware == "efi";
+    if (verb_.firmware == "auto") {
+        const auto start =
+            read_disk_start(pool_.settings.via.with_export(recovery_.disks.front().disk.str()));
+        if (!start) {
+            return std::unexpected(pool_failure(start.error()));
+        }
+        machine.efi = boots_with_efi(*start);
+    }
+    return machine_xml(machine);
+}
+
+Outcome<Machine> Recovering::define() const {
+    auto there = pool_.host.machine(verb_.machine);
+    if (there) {
+        return std::move(*there);
+    }
+    const auto xml = new_xml();
+    if (!xml) {
+        return std::unexpected(xml.error());
+    }
+    auto machine = pool_.host.define_machine(*xml);
+    if (!machine) {
+        return std::unexpected(pool_failure(machine.error()));
+    }
+    return std::move(*machine);
+}
+
+// Until the guest has read from its first disk: then it is booting from it.
+Outcome<void> Recovering::start(const Machine& machine) const {
+    const auto began = Clock::now();
+    const auto facts = machine.facts();
+    if (!facts) {
+        return std::unexpected(pool_failure(facts.error()));
+    }
+    if (facts->state == MachineFacts::State::off) {
+        if (const auto started = machine.start(); !started) {
+            return std::unexpected(pool_failure(started.error()));
+        }
+    }
+    const std::string& target = recovery_.disks.front().target;
+    while (Clock::now() - began < kFirstRead) {
+        const auto requests = machine.guest_requests(target);
+        if (requests.value_or(0) > 0) {
+            const auto passed =
+                std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - began);
+            context_.console.note(fmt::format("{} runs, and has begun to read {} after {:.1f} s",
+                                              escaped(verb_.machine), target,
+                                              static_cast<double>(passed.count()) / 1000));
+            return {};
+        }
+        std::this_thread::sleep_for(kLook);
+    }
+    context_.console.note(fmt::format(
+        "{} runs, but has not read from {} yet; look at its screen: "
+        "virsh console {}, virt-viewer {}",
+        escaped(verb_.machine), target, escaped(verb_.machine), escaped(verb_.machine)));
+    return {};
+}
+
+PoolResult Recovering::run() {
+    if (const auto planned = plan(); !planned) {
+        return std::unexpected(planned.error());
+    }
+    if (context_.options.dry_run) {
+        const auto xml = new_xml();
+        if (!xml) {
+            return std::unexpected(xml.error());
+        }
+        context_.console.out(*xml);
+        return ExitCode::ok;
+    }
+    if (const auto made = make_volumes(); !made) {
+        return std::unexpected(made.error());
+    }
+    const auto machine = define();
+    if (!machine) {
+        return std::unexpected(machine.error());
+    }
+    if (const auto started = start(*machine); !started) {
+        return std::unexpected(started.error());
+    }
+    if (!recovery_.live) {
+        context_.console.note(
+            fmt::format("`signpost-pool hydrate {}` copies its disks home while "
+                        "it runs",
+                        escaped(verb_.machine)));
+    }
+    return ExitCode::ok;
+}
+
+}  // namespace
+
+PoolResult run(const PoolContext& context, const RecoverVerb& verb) {
+    if (const auto named = check_machine_name(verb.machine); !named) {
+        return failure(ExitCode::usage, "--name: " + named.error().message);
+    }
+    const auto pool = open_pool(context.options);
+    if (!pool) {
+        return std::unexpected(pool.error());
+    }
+    return Recovering(context, *pool, verb).run();
+}
+
+}  // namespace signpost
