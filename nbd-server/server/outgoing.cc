@@ -20,11 +20,15 @@ alignas(4096) constexpr std::array<std::byte, 16 * 1024> kZeroes{};
 
 }  // namespace
 
+bool Outgoing::is_held(Kind kind) {
+    return kind != Kind::file && kind != Kind::zeroes;
+}
+
 Outgoing::Piece& Outgoing::add(Kind kind, std::uint64_t length) {
     Piece& piece = pieces_.emplace_back();
     piece.kind = kind;
     piece.length = length;
-    bytes_ += length;
+    held_ += is_held(kind) ? length : 0;
     return piece;
 }
 
@@ -41,7 +45,7 @@ void Outgoing::text(std::span<const std::byte> bytes) {
         if (bytes.size() <= last.text.size() - end) {
             std::memcpy(last.text.data() + end, bytes.data(), bytes.size());
             last.length += bytes.size();
-            bytes_ += bytes.size();
+            held_ += bytes.size();
             return;
         }
     }
@@ -99,7 +103,7 @@ void Outgoing::proof(std::uint64_t cookie, std::uint64_t offset) {
 
 void Outgoing::drop() {
     pieces_.clear();
-    bytes_ = 0;
+    held_ = 0;
 }
 
 Outgoing::Sent Outgoing::send(ClientStream& stream) {
@@ -219,6 +223,7 @@ Outgoing::Step Outgoing::copy_out(Piece& piece) {
         return Step::moved;
     }
     const auto copied = static_cast<std::uint64_t>(got);
+    held_ += is_held(piece.kind) ? 0 : copied;
     piece.begin += copied;
     piece.length -= copied;
     if (piece.length == 0) {
@@ -253,7 +258,7 @@ bool Outgoing::settle(Piece& proof) {
     proof.kind = Kind::text;
     proof.begin = 0;
     proof.length = answer.size;
-    bytes_ += answer.size;
+    held_ += answer.size;
     if (!answer.end_stream && answer.size == 0 && &proof == &pieces_.front()) {
         pieces_.pop_front();
     }
@@ -261,13 +266,13 @@ bool Outgoing::settle(Piece& proof) {
 }
 
 void Outgoing::consume(std::uint64_t n) {
-    bytes_ -= n;
     sent_ += n;
     while (!pieces_.empty()) {
         Piece& front = pieces_.front();
         const std::uint64_t taken = std::min(n, front.length);
         front.begin += front.kind == Kind::zeroes ? 0 : taken;
         front.length -= taken;
+        held_ -= is_held(front.kind) ? taken : 0;
         n -= taken;
         if (front.length > 0 || front.kind == Kind::proof) {
             return;

