@@ -220,6 +220,7 @@ Result<std::string> adapt_machine(std::string_view xml, const std::string& name,
     pugi::xml_node machine = *domain;
     machine.remove_attribute("id");
     machine.remove_child("uuid");
+    machine.child("os").remove_child("nvram");  // a file of the other machine's; it gets its own
     machine.remove_child("name");
     machine.prepend_child("name").text() = name.c_str();
     pugi::xml_node devices = machine.child("devices");

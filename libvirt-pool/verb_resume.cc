@@ -2,14 +2,15 @@
 //
 // `resume`: a machine that was paused by a disk's error goes on. Where QEMU has to find its server
 // again, the request that finds that out fails once more, and pauses the machine once more: so it
-// is resumed until the request that stopped it has succeeded.
+// is resumed until it runs on.
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <chrono>
 #include <thread>
 
-#include "libvirt-pool/machine_xml.h"
+#include "libvirt-pool/disk_start.h"
 #include "libvirt-pool/pool_verbs.h"
 
 namespace signpost {
@@ -20,41 +21,35 @@ using Clock = std::chrono::steady_clock;
 using State = MachineFacts::State;
 
 constexpr std::chrono::milliseconds kLook{100};
-constexpr std::chrono::seconds kProof{20};  // longer than any server lets a request wait
+constexpr std::chrono::seconds kProof{3};  // without another stop
 constexpr std::chrono::seconds kBetween{1};
 
-// How many requests of the guest have succeeded: the one that failed is tried again first.
-std::uint64_t requests_of(const Machine& machine, const MachineFacts& facts) {
-    std::uint64_t sum = 0;
-    for (const std::string& target : disk_targets(facts.xml).value_or(std::vector<std::string>())) {
-        sum += machine.guest_requests(target).value_or(0);
-    }
-    return sum;
+// Asked before the machine is: a server that lets requests wait would let the machine run for that
+// long, and stop again.
+bool servers_answer(const std::vector<MachineDisk>& disks) {
+    return std::ranges::all_of(disks, [](const MachineDisk& disk) {
+        const auto behind = NbdUri::parse(disk.facts.terms.backing);
+        return !behind || read_disk_start(*behind).has_value();
+    });
 }
 
 }  // namespace
 
 PoolResult run(const PoolContext& context, const ResumeVerb& verb) {
-    const auto host = LibvirtHost::connect(context.options.connect);
-    if (!host) {
-        return std::unexpected(pool_failure(host.error()));
-    }
-    const auto machine = host->machine(verb.machine);
-    if (!machine) {
-        return std::unexpected(pool_failure(machine.error()));
+    const auto open = open_machine(context.options, verb.machine);
+    if (!open) {
+        return std::unexpected(open.error());
     }
     const auto end = Clock::now() + std::chrono::seconds(verb.patience_s);
     unsigned resumed = 0;
     auto running_since = Clock::now();
-    std::uint64_t requests = 0;
     while (true) {
-        const auto facts = machine->facts();
+        const auto facts = open->machine.facts();
         if (!facts) {
             return std::unexpected(pool_failure(facts.error()));
         }
         if (facts->state == State::running) {
-            if (resumed == 0 || requests_of(*machine, *facts) > requests ||
-                Clock::now() - running_since > kProof) {
+            if (resumed == 0 || Clock::now() - running_since > kProof) {
                 context.console.note(fmt::format("{} runs{}", escaped(verb.machine),
                                                  resumed == 0 ? " already" : ""));
                 return ExitCode::ok;
@@ -70,19 +65,19 @@ PoolResult run(const PoolContext& context, const ResumeVerb& verb) {
         }
         if (Clock::now() > end) {
             return failure(ExitCode::peer_unreachable,
-                           fmt::format("machine {} stops again and again: the server of its disk "
-                                       "is still away (virsh domblkerror {}); nothing is lost "
+                           fmt::format("machine {} cannot go on: the server of its disk is still "
+                                       "away (virsh domblkerror {}); nothing is lost "
                                        "while it waits",
                                        escaped(verb.machine), escaped(verb.machine)));
         }
-        if (resumed++ > 0) {
-            std::this_thread::sleep_for(kBetween);
+        if (servers_answer(open->disks)) {
+            if (const auto going = open->machine.resume(); !going) {
+                return std::unexpected(pool_failure(going.error()));
+            }
+            ++resumed;
+            running_since = Clock::now();
         }
-        requests = requests_of(*machine, *facts);
-        if (const auto going = machine->resume(); !going) {
-            return std::unexpected(pool_failure(going.error()));
-        }
-        running_since = Clock::now();
+        std::this_thread::sleep_for(kBetween);
     }
 }
 

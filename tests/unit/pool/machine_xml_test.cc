@@ -99,7 +99,8 @@ TEST(MachineXml, ANewMachineHasItsDisksAndNoNetworkUnlessNamed) {
 }
 
 constexpr const char* kLost = R"(<domain type='kvm' id='7'><name>web</name>
-    <uuid>11111111-2222-3333-4444-555555555555</uuid><devices>
+    <uuid>11111111-2222-3333-4444-555555555555</uuid>
+    <os firmware='efi'><nvram>/var/lib/libvirt/qemu/nvram/web_VARS.fd</nvram></os><devices>
     <disk type='block' device='disk'><driver name='qemu' type='raw' cache='writeback'/>
       <source dev='/dev/gone'/><target dev='vda' bus='virtio'/><serial>S1</serial></disk>
     <disk type='file' device='cdrom'><source file='/gone.iso'/><target dev='sda'/></disk>
@@ -117,6 +118,7 @@ TEST(MachineXml, ALostMachineComesBackWithOtherDisks) {
     EXPECT_NE(xml->find("<name>web-test</name>"), std::string::npos);
     EXPECT_EQ(xml->find("uuid"), std::string::npos);
     EXPECT_EQ(xml->find("gone"), std::string::npos);
+    EXPECT_EQ(xml->find("nvram"), std::string::npos);
     EXPECT_NE(xml->find("<serial>S1</serial>"), std::string::npos);
     EXPECT_NE(xml->find("52:54:00"), std::string::npos);
 }
