@@ -95,6 +95,10 @@ unsigned long LibvirtHost::version() const {
     return version;
 }
 
+bool LibvirtHost::knows_reconnect() const {
+    return version() >= 9'002'000;
+}
+
 Result<PoolFacts> LibvirtHost::pool(const std::string& name) const {
     const auto pool = find_pool(connection_.get(), name);
     if (!pool) {

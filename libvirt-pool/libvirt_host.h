@@ -45,6 +45,9 @@ class LibvirtHost {
     // Of the hypervisor's libvirt: 9'000'000 is 9.0.0.
     unsigned long version() const;
 
+    // <reconnect> of a network disk: QEMU then waits for a server that is away by itself.
+    bool knows_reconnect() const;
+
     Result<PoolFacts> pool(const std::string& name) const;
 
     // A dir pool of that directory, which must exist: defined, started, and to be started with the

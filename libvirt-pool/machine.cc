@@ -61,7 +61,7 @@ Result<void> Machine::done(int result) const {
 Result<MachineFacts> Machine::facts() const {
     virDomain* const machine = machine_.get();
     MachineFacts facts;
-    facts.name = virDomainGetName(machine);
+    facts.name = name_;
     char uuid[VIR_UUID_STRING_BUFLEN] = "";
     virDomainGetUUIDString(machine, uuid);
     facts.uuid = uuid;
@@ -69,7 +69,7 @@ Result<MachineFacts> Machine::facts() const {
     const Text now(virDomainGetXMLDesc(machine, VIR_DOMAIN_XML_SECURE));
     const Text next(virDomainGetXMLDesc(machine, VIR_DOMAIN_XML_SECURE | VIR_DOMAIN_XML_INACTIVE));
     if (!now || !next) {
-        return libvirt_failed(fmt::format("machine {}", escaped(facts.name)));
+        return failed();
     }
     facts.xml = now.get();
     facts.next_xml = next.get();
@@ -116,10 +116,6 @@ Result<void> Machine::commit(const std::string& target, std::uint64_t rate) cons
 Result<void> Machine::complete(const std::string& target) const {
     return done(
         virDomainBlockJobAbort(machine_.get(), target.c_str(), VIR_DOMAIN_BLOCK_JOB_ABORT_PIVOT));
-}
-
-Result<void> Machine::cancel_job(const std::string& target) const {
-    return done(virDomainBlockJobAbort(machine_.get(), target.c_str(), 0));
 }
 
 Result<void> Machine::set_job_rate(const std::string& target, std::uint64_t rate) const {

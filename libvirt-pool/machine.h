@@ -62,7 +62,6 @@ class Machine {
     // once the job is ready.
     Result<void> commit(const std::string& target, std::uint64_t rate) const;
     Result<void> complete(const std::string& target) const;
-    Result<void> cancel_job(const std::string& target) const;
     Result<void> set_job_rate(const std::string& target, std::uint64_t rate) const;
     Result<std::optional<BlockJob>> job(const std::string& target) const;  // empty: none
 

@@ -24,6 +24,14 @@ fs::path settled(const fs::path& path) {
     return error ? path.lexically_normal() : settled;
 }
 
+// Empty: based on no file. Of a URL, and of JSON, the part before the first slash has a colon,
+// which is never a path's.
+fs::path backing_path(const fs::path& directory, const VolumeTerms& terms) {
+    const bool is_file =
+        !terms.backing.empty() && !terms.backing.substr(0, terms.backing.find('/')).contains(':');
+    return is_file ? settled(directory / terms.backing) : fs::path();
+}
+
 class References {
    public:
     explicit References(const PoolDirectory& directory) : home_(settled(directory.path())) {}
@@ -33,7 +41,7 @@ class References {
     // An image, and all that it is based on. Whose file it is does not count, nor whether it is
     // there: each name is followed once.
     void add(const fs::path& image) {
-        fs::path next = settled(image);
+        fs::path next = image.empty() ? fs::path() : settled(image);
         while (!next.empty() && seen_.insert(next).second) {
             if (next.parent_path() == home_) {
                 files_.insert(next.filename());
@@ -49,12 +57,7 @@ class References {
         const UniqueFd directory(
             ::open(image.parent_path().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
         const auto facts = inspect_volume(directory.get(), image.filename());
-        // Of a URL, and of JSON, the part before the colon is never a path's.
-        if (!facts || facts->terms.backing.empty() ||
-            facts->terms.backing.substr(0, facts->terms.backing.find('/')).contains(':')) {
-            return {};
-        }
-        return settled(image.parent_path() / facts->terms.backing);
+        return facts ? backing_path(image.parent_path(), facts->terms) : fs::path();
     }
 
     fs::path home_;
@@ -87,11 +90,8 @@ Result<std::set<std::string>> referenced_files(const std::vector<MachineFacts>& 
     }
     // Images that no machine has yet, such as one that `virsh vol-create-as --backing-vol` made.
     for (const PresentVolume& volume : present) {
-        if (volume.facts.state == VolumeState::written && !volume.facts.terms.backing.empty()) {
-            const fs::path backing = volume.facts.terms.backing;
-            if (!backing.begin()->string().contains(':')) {
-                references.add(fs::path(directory.path()) / backing);
-            }
+        if (volume.facts.state == VolumeState::written) {
+            references.add(backing_path(directory.path(), volume.facts.terms));
         }
     }
     return references.finish();

@@ -14,7 +14,6 @@ namespace signpost {
 
 namespace {
 
-constexpr unsigned long kKnowsReconnect = 9'002'000;  // libvirt 9.2
 constexpr std::array kBuses = {"virtio", "sata", "scsi", "usb", "ide"};
 
 // Two machines on one volume would each see the other's writes as damage.
@@ -77,7 +76,7 @@ PoolResult run(const PoolContext& context, const AttachVerb& verb) {
     DiskDevice device{.target = verb.target.empty() ? free_target(*taken, verb.bus) : verb.target,
                       .bus = verb.bus,
                       .read_only = verb.read_only,
-                      .reconnects = open->pool.host.version() >= kKnowsReconnect};
+                      .reconnects = open->pool.host.knows_reconnect()};
     if (verb.live) {
         device.uri = open->pool.settings.via.with_export(verb.disk.str());
     } else {

@@ -23,7 +23,6 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr unsigned long kKnowsReconnect = 9'002'000;  // libvirt 9.2
 constexpr std::uintmax_t kMaxXml = 4 * 1024 * 1024;
 constexpr std::chrono::seconds kFirstRead{20};
 constexpr std::chrono::milliseconds kLook{50};
@@ -153,7 +152,7 @@ std::vector<DiskDevice> Recovering::devices() const {
         DiskDevice device;
         device.target = disk.target;
         device.bus = verb_.bus;
-        device.reconnects = pool_.host.version() >= kKnowsReconnect;
+        device.reconnects = pool_.host.knows_reconnect();
         if (recovery_.live) {
             device.uri = pool_.settings.via.with_export(disk.disk.str());
         } else {
