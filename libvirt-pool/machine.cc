@@ -19,6 +19,19 @@ struct TextFree {
 };
 using Text = std::unique_ptr<char, TextFree>;
 
+// libvirt keeps this with the running machine: it outlives libvirtd, and ends with QEMU.
+constexpr const char* kHeld = "urn:signpost-pool:held";
+
+bool is_marked(virDomain* machine) {
+    return Text(virDomainGetMetadata(machine, VIR_DOMAIN_METADATA_ELEMENT, kHeld,
+                                     VIR_DOMAIN_AFFECT_LIVE)) != nullptr;
+}
+
+int mark(virDomain* machine, const char* element) {
+    return virDomainSetMetadata(machine, VIR_DOMAIN_METADATA_ELEMENT, element, "signpost", kHeld,
+                                VIR_DOMAIN_AFFECT_LIVE);
+}
+
 MachineFacts::State state_of(virDomain* machine) {
     int state = VIR_DOMAIN_NOSTATE;
     int reason = 0;
@@ -31,6 +44,7 @@ MachineFacts::State state_of(virDomain* machine) {
             return MachineFacts::State::running;
         case VIR_DOMAIN_PAUSED:
             return reason == VIR_DOMAIN_PAUSED_IOERROR ? MachineFacts::State::paused_by_error
+                   : is_marked(machine)                ? MachineFacts::State::held
                                                        : MachineFacts::State::paused;
         case VIR_DOMAIN_SHUTOFF:
             return MachineFacts::State::off;
@@ -66,6 +80,7 @@ Result<MachineFacts> Machine::facts() const {
     virDomainGetUUIDString(machine, uuid);
     facts.uuid = uuid;
     facts.state = state_of(machine);
+    facts.persistent = virDomainIsPersistent(machine) == 1;
     const Text now(virDomainGetXMLDesc(machine, VIR_DOMAIN_XML_SECURE));
     const Text next(virDomainGetXMLDesc(machine, VIR_DOMAIN_XML_SECURE | VIR_DOMAIN_XML_INACTIVE));
     if (!now || !next) {
@@ -81,7 +96,18 @@ Result<void> Machine::start() const {
 }
 
 Result<void> Machine::resume() const {
-    return done(virDomainResume(machine_.get()));
+    const auto going = done(virDomainResume(machine_.get()));
+    if (going && is_marked(machine_.get())) {
+        return done(mark(machine_.get(), nullptr));
+    }
+    return going;
+}
+
+Result<void> Machine::hold() const {
+    if (mark(machine_.get(), "<held/>") != 0) {
+        return failed();
+    }
+    return done(virDomainSuspend(machine_.get()));
 }
 
 Result<void> Machine::stop() const {

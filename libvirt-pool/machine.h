@@ -20,11 +20,13 @@ struct _virDomain;
 namespace signpost {
 
 struct MachineFacts {
-    enum class State { off, running, paused, paused_by_error, other };
+    // held: by Machine::hold, and whoever did it has not let it go.
+    enum class State { off, running, paused, paused_by_error, held, other };
 
     std::string name = {};
     std::string uuid = {};
     State state = State::off;
+    bool persistent = false;    // libvirt keeps it when it is off
     std::string xml = {};       // as it runs; of one that is off: as it would start
     std::string next_xml = {};  // as it would start the next time
 };
@@ -47,7 +49,10 @@ class Machine {
     Result<MachineFacts> facts() const;
 
     Result<void> start() const;
-    Result<void> resume() const;
+    Result<void> resume() const;  // also one that is held
+    // Stops the guest for a moment: QEMU then flushes all that it has for its disks. What dies
+    // before it lets the guest go on leaves it held, which is seen from outside.
+    Result<void> hold() const;
     Result<void> stop() const;      // as pulling the plug
     Result<void> undefine() const;  // with its firmware's variables and saved state
 

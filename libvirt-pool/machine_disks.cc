@@ -2,6 +2,7 @@
 
 #include "libvirt-pool/machine_disks.h"
 
+#include <algorithm>
 #include <filesystem>
 
 #include "libvirt-pool/machine_xml.h"
@@ -43,7 +44,10 @@ Result<std::vector<MachineDisk>> disks_in_pool(const MachineFacts& machine, cons
         if (!facts) {
             return std::unexpected(facts.error());
         }
-        disks.push_back({source.target, file, std::move(*facts)});
+        const bool on_server = std::ranges::any_of(*sources, [&](const DiskSource& behind) {
+            return behind.target == source.target && behind.network;
+        });
+        disks.push_back({source.target, file, std::move(*facts), on_server});
     }
     return disks;
 }

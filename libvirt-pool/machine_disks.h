@@ -19,8 +19,9 @@ struct MachineDisk {
     std::string target;  // "vda"
     std::string file;    // in the pool's directory
     VolumeFacts facts;
+    bool on_server = false;  // as the machine's XML has it: part of its chain is a server's
 
-    bool needs_server() const { return !facts.terms.backing.empty(); }
+    bool needs_server() const { return on_server || !facts.terms.backing.empty(); }
 };
 
 // invalid: the machine's XML cannot be read; else as inspect_volume.

@@ -5,16 +5,24 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <filesystem>
+#include <memory>
 #include <pugixml.hpp>
 #include <sstream>
+
+#include "catalog/disk_name.h"
 
 namespace signpost {
 
 namespace {
 
+namespace fs = std::filesystem;
+
 constexpr int kMostInAChain = 200;  // as libvirt has it
 constexpr int kSparePorts = 8;
-constexpr int kReconnectDelay = 60;  // seconds that QEMU waits for a server
+constexpr std::string_view kNetwork = "network";
+constexpr std::string_view kOtherSpelling = "/./";  // of a slash
+constexpr int kReconnectDelay = 60;                 // seconds that QEMU waits for a server
 
 void add_source(const pugi::xml_node& holder, const std::string& target, bool backing,
                 std::vector<DiskSource>& sources) {
@@ -23,8 +31,9 @@ void add_source(const pugi::xml_node& holder, const std::string& target, bool ba
                      .file = source.attribute("file").as_string(),
                      .pool = source.attribute("pool").as_string(),
                      .volume = source.attribute("volume").as_string(),
-                     .backing = backing};
-    if (!found.file.empty() || !found.volume.empty()) {
+                     .backing = backing,
+                     .network = holder.attribute("type").as_string() == kNetwork};
+    if (!found.file.empty() || !found.volume.empty() || (found.network && backing)) {
         sources.push_back(std::move(found));
     }
 }
@@ -61,6 +70,76 @@ std::string target_name(std::string_view prefix, std::size_t index) {
     return std::string(prefix) + letters;
 }
 
+pugi::xml_node prepend_export(pugi::xml_node holder, const NbdUri& uri) {
+    pugi::xml_node source = holder.prepend_child("source");
+    source.append_attribute("protocol") = "nbd";
+    source.append_attribute("name") = uri.export_name.c_str();
+    if (uri.tls) {
+        source.append_attribute("tls") = "yes";
+    }
+    pugi::xml_node host = source.append_child("host");
+    if (uri.is_unix()) {
+        host.append_attribute("transport") = "unix";
+        host.append_attribute("socket") = uri.socket_path.c_str();
+    } else {
+        host.append_attribute("name") = uri.host.c_str();
+        host.append_attribute("port") = uri.port;
+    }
+    return source;
+}
+
+pugi::xml_node disk_of(const pugi::xml_node& domain, const std::string& target) {
+    for (const pugi::xml_node& disk : domain.child("devices").children("disk")) {
+        if (disk.child("target").attribute("dev").as_string() == target) {
+            return disk;
+        }
+    }
+    return {};
+}
+
+// libvirt numbers the images of a machine that runs; elsewhere the numbers mean nothing.
+void forget_numbers(pugi::xml_node node) {
+    node.remove_attribute("index");
+    for (const pugi::xml_node& child : node.children()) {
+        forget_numbers(child);
+    }
+}
+
+std::string_view file_of(const pugi::xml_node& disk) {
+    return disk.child("source").attribute("file").as_string();
+}
+
+// A disk as it would be at the machine's next start, and as it is now.
+struct DiskTwice {
+    pugi::xml_document document = {};
+    pugi::xml_document running_document = {};
+    pugi::xml_node disk = {};
+    pugi::xml_node running = {};
+
+    static Result<std::unique_ptr<DiskTwice>> find(std::string_view next, const std::string& target,
+                                                   std::string_view now) {
+        auto both = std::make_unique<DiskTwice>();
+        const auto machine = machine_in(both->document, next);
+        const auto running = machine_in(both->running_document, now);
+        if (!machine || !running) {
+            return std::unexpected(machine ? running.error() : machine.error());
+        }
+        both->disk = disk_of(*machine, target);
+        both->running = disk_of(*running, target);
+        if (!both->disk || !both->running) {
+            return fail(Errc::invalid, fmt::format("machine: no disk {}", escaped(target)));
+        }
+        return both;
+    }
+
+    void set_file(const std::string& image) {
+        disk.attribute("type") = "file";
+        disk.remove_child("backingStore");
+        disk.remove_child("source");
+        disk.prepend_child("source").append_attribute("file") = image.c_str();
+    }
+};
+
 // Says what is behind DISK, and how QEMU shall treat it; its target and address stay.
 void set_source(pugi::xml_node disk, const DiskDevice& device) {
     for (const char* old : {"driver", "source", "backingStore", "mirror", "auth", "encryption",
@@ -69,26 +148,13 @@ void set_source(pugi::xml_node disk, const DiskDevice& device) {
     }
     disk.remove_attribute("type");
     disk.prepend_attribute("type") = device.uri ? "network" : "file";
-    pugi::xml_node source = disk.prepend_child("source");
     if (device.uri) {
-        source.append_attribute("protocol") = "nbd";
-        source.append_attribute("name") = device.uri->export_name.c_str();
-        if (device.uri->tls) {
-            source.append_attribute("tls") = "yes";
-        }
-        pugi::xml_node host = source.append_child("host");
-        if (device.uri->is_unix()) {
-            host.append_attribute("transport") = "unix";
-            host.append_attribute("socket") = device.uri->socket_path.c_str();
-        } else {
-            host.append_attribute("name") = device.uri->host.c_str();
-            host.append_attribute("port") = device.uri->port;
-        }
+        pugi::xml_node source = prepend_export(disk, *device.uri);
         if (device.reconnects) {
             source.append_child("reconnect").append_attribute("delay") = kReconnectDelay;
         }
     } else {
-        source.append_attribute("file") = device.file.c_str();
+        disk.prepend_child("source").append_attribute("file") = device.file.c_str();
     }
     pugi::xml_node driver = disk.prepend_child("driver");
     driver.append_attribute("name") = "qemu";
@@ -144,6 +210,51 @@ Result<std::vector<std::string>> disk_targets(std::string_view machine_xml) {
         targets.emplace_back(disk.child("target").attribute("dev").as_string());
     }
     return targets;
+}
+
+Result<std::string> with_chain(std::string_view next, const std::string& target,
+                               const fs::path& image, std::string_view now) {
+    const auto both = DiskTwice::find(next, target, now);
+    if (!both) {
+        return std::unexpected(both.error());
+    }
+    const pugi::xml_node behind = (*both)->running.child("backingStore");
+    if (!behind.child("source")) {
+        return fail(Errc::invalid, fmt::format("machine: nothing is behind {}", escaped(target)));
+    }
+    const bool plain = file_of((*both)->running) != image.native();
+    (*both)->set_file(plain ? image.native()
+                            : fmt::format("{}{}{}", image.parent_path().native(), kOtherSpelling,
+                                          image.filename().native()));
+    forget_numbers((*both)->disk.append_copy(behind));
+    return text_of((*both)->document);
+}
+
+Result<std::string> without_chain(std::string_view next, const std::string& target,
+                                  const fs::path& image, std::string_view now) {
+    const auto both = DiskTwice::find(next, target, now);
+    if (!both) {
+        return std::unexpected(both.error());
+    }
+    (*both)->set_file(image);
+    if (const pugi::xml_node source = (*both)->running.child("source"); source.attribute("pool")) {
+        (*both)->disk.attribute("type") = "volume";
+        (*both)->disk.remove_child("source");
+        forget_numbers((*both)->disk.prepend_copy(source));
+    }
+    return text_of((*both)->document);
+}
+
+Chain chain_of(std::string_view next, const std::string& target, std::string_view now) {
+    const auto both = DiskTwice::find(next, target, now);
+    if (!both) {
+        return Chain::none;
+    }
+    const std::string_view file = file_of((*both)->disk);
+    const bool explicit_chain = !(*both)->disk.child("backingStore").child("source").empty();
+    return explicit_chain && file != file_of((*both)->running) ? Chain::kept
+           : explicit_chain || file.contains(kOtherSpelling)   ? Chain::spelled_out
+                                                               : Chain::none;
 }
 
 std::string free_target(const std::vector<std::string>& taken, std::string_view bus) {

@@ -8,6 +8,7 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -25,6 +26,7 @@ struct DiskSource {
     std::string pool;    // of type volume
     std::string volume;
     bool backing = false;  // behind another
+    bool network = false;  // no file, but a server's
 
     bool operator==(const DiskSource&) const = default;
 };
@@ -38,6 +40,20 @@ Result<std::vector<std::string>> disk_targets(std::string_view machine_xml);
 // The first name of the bus's kind that no disk of the machine has: "vdb" for virtio, "sdb" for
 // sata, scsi and usb, "hdb" for ide.
 std::string free_target(const std::vector<std::string>& taken, std::string_view bus);
+
+// NEXT, a machine as it would start, with what lies behind the disk TARGET spelled out as NOW, the
+// machine as it runs, has it: that counts then, whatever the header of the IMAGE says. The image's
+// name is spelled in another way than NOW has it, so that libvirt does not take it for the one that
+// it runs, and leaves the chain alone when that changes. Without: what lies behind is what the
+// header says. invalid: not the XML of a machine with such a disk, or NOW has nothing behind it.
+Result<std::string> with_chain(std::string_view next, const std::string& target,
+                               const std::filesystem::path& image, std::string_view now);
+Result<std::string> without_chain(std::string_view next, const std::string& target,
+                                  const std::filesystem::path& image, std::string_view now);
+
+enum class Chain { none, spelled_out, kept };  // kept: and libvirt will leave it alone
+
+Chain chain_of(std::string_view next, const std::string& target, std::string_view now);
 
 // A disk as a machine gets it. A guest whose disk does not answer is stopped, never told of an
 // error: it goes on when the disk is back.

@@ -19,6 +19,27 @@ namespace {
 constexpr unsigned kTries = 50;
 constexpr std::chrono::milliseconds kBetween{100};
 
+// The guest does not write until libvirt has noted what the disk is now: should the host die in
+// between, either image is right.
+Outcome<void> take_its_place(const Machine& machine, const std::string& target) {
+    const auto facts = machine.facts();
+    const bool runs = facts && facts->state == MachineFacts::State::running;
+    auto completed = runs ? machine.hold() : Result<void>{};
+    if (completed) {
+        completed = machine.complete(target);
+    }
+    // QEMU may still have a word to say after the last byte.
+    for (unsigned i = 0; !completed && i < kTries; ++i) {
+        std::this_thread::sleep_for(kBetween);
+        completed = machine.complete(target);
+    }
+    const auto going = runs ? machine.resume() : Result<void>{};
+    if (!completed || !going) {
+        return std::unexpected(pool_failure(completed ? going.error() : completed.error()));
+    }
+    return {};
+}
+
 Outcome<void> write_back(const PoolContext& context, const Machine& machine,
                          const MachineDisk& disk) {
     Progress progress(context.console, fmt::format("{} {}", machine.name(), disk.target),
@@ -39,17 +60,7 @@ Outcome<void> write_back(const PoolContext& context, const Machine& machine,
                                          escaped(machine.name()), disk.target))
                    : std::unexpected(pool_failure(job.error()));
     }
-    // QEMU may still have a word to say after the last byte.
-    for (unsigned i = 0;; ++i) {
-        const auto completed = machine.complete(disk.target);
-        if (completed) {
-            return {};
-        }
-        if (i == kTries) {
-            return std::unexpected(pool_failure(completed.error()));
-        }
-        std::this_thread::sleep_for(kBetween);
-    }
+    return take_its_place(machine, disk.target);
 }
 
 }  // namespace
@@ -58,6 +69,11 @@ PoolResult run(const PoolContext& context, const CommitVerb& verb) {
     const auto open = open_machine(context.options, verb.machine);
     if (!open) {
         return std::unexpected(open.error());
+    }
+    if (open->facts.state == MachineFacts::State::held && !context.options.dry_run) {
+        if (const auto going = open->machine.resume(); !going) {
+            return std::unexpected(pool_failure(going.error()));
+        }
     }
     unsigned committed = 0;
     for (const MachineDisk& disk : open->disks) {

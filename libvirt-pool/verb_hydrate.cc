@@ -3,6 +3,13 @@
 // `hydrate`: brings what lies behind a running machine's disks into their own files, until it needs
 // no server. What has been copied is the volume's for good, so whatever ends the command, or the
 // copying, the next call goes on from there.
+//
+// At its end QEMU's job takes the name of what lies behind out of the image's header, while its
+// tables of where the copied bytes lie may be in QEMU's memory only, until something is flushed
+// (seen with 7.2: a machine whose guest does not write never does). If QEMU dies in between, the
+// image reads as zeros wherever nobody but the job had written. So before a job begins, the
+// machine's next start gets the whole chain spelled out, which then counts whatever the header
+// says; and that is taken back only when QEMU has flushed.
 
 #include <fmt/format.h>
 
@@ -11,62 +18,146 @@
 #include <thread>
 
 #include "libvirt-pool/block_job.h"
+#include "libvirt-pool/machine_xml.h"
 #include "libvirt-pool/pool_verbs.h"
 
 namespace signpost {
 
 namespace {
 
+using State = MachineFacts::State;
+
 constexpr unsigned kTries = 30;
 constexpr std::chrono::seconds kBetween{1};
 
-Result<bool> needs_server(const OpenPool& pool, const std::string& file) {
-    const auto facts = inspect_volume(pool.directory.descriptor(), file);
-    if (!facts) {
-        return std::unexpected(facts.error());
+class Hydrating {
+   public:
+    Hydrating(const PoolContext& context, const OpenMachine& open, std::uint64_t rate)
+        : context_(context), open_(open), machine_(open.machine), rate_(rate) {}
+
+    Outcome<void> bring_home(const MachineDisk& disk) const;
+
+   private:
+    std::string path_of(const MachineDisk& disk) const {
+        return fmt::format("{}/{}", open_.pool.directory.path(), disk.file);
     }
-    return !facts->terms.backing.empty();
+    Outcome<bool> needs_server(const std::string& target) const;
+    Outcome<void> keep_chain(const MachineDisk& disk) const;
+    Outcome<void> pull(const MachineDisk& disk) const;
+    Outcome<void> settle(const MachineDisk& disk) const;
+
+    const PoolContext& context_;
+    const OpenMachine& open_;
+    const Machine& machine_;
+    const std::uint64_t rate_;
+};
+
+Outcome<bool> Hydrating::needs_server(const std::string& target) const {
+    const auto facts = machine_.facts();
+    const auto disks = facts ? disks_in_pool(*facts, context_.options.pool, open_.pool.directory)
+                             : Result<std::vector<MachineDisk>>(std::unexpected(facts.error()));
+    if (!disks) {
+        return std::unexpected(pool_failure(disks.error()));
+    }
+    return std::ranges::any_of(*disks, [&](const MachineDisk& disk) {
+        return disk.target == target && disk.needs_server();
+    });
+}
+
+Outcome<void> Hydrating::keep_chain(const MachineDisk& disk) const {
+    const auto facts = machine_.facts();
+    if (!facts) {
+        return std::unexpected(pool_failure(facts.error()));
+    }
+    if (!facts->persistent || chain_of(facts->next_xml, disk.target, facts->xml) == Chain::kept) {
+        return {};
+    }
+    const auto xml = with_chain(facts->next_xml, disk.target, path_of(disk), facts->xml);
+    const auto defined =
+        xml ? open_.pool.host.define_machine(*xml) : Result<Machine>(std::unexpected(xml.error()));
+    if (!defined) {
+        return std::unexpected(pool_failure(defined.error()));
+    }
+    return {};
 }
 
 // The job ends in silence when the server goes away under it; what it has done stays done.
-Outcome<void> bring_home(const PoolContext& context, const OpenPool& pool, const Machine& machine,
-                         const MachineDisk& disk, std::uint64_t rate) {
-    Progress progress(context.console, fmt::format("{} {}", machine.name(), disk.target),
+Outcome<void> Hydrating::pull(const MachineDisk& disk) const {
+    Progress progress(context_.console, fmt::format("{} {}", machine_.name(), disk.target),
                       disk.facts.terms.size);
     Error last{Errc::unavailable, "the copying ended early: is the server away?"};
     for (unsigned i = 0; i < kTries; ++i) {
-        const auto needs = needs_server(pool, disk.file);
-        if (!needs) {
-            return std::unexpected(pool_failure(needs.error()));
-        }
-        if (!*needs) {
-            return {};
+        const auto needs = needs_server(disk.target);
+        if (!needs || !*needs) {
+            return needs ? Outcome<void>{} : std::unexpected(needs.error());
         }
         if (i > 0) {
             std::this_thread::sleep_for(kBetween);
         }
-        auto job = machine.job(disk.target);
+        auto job = machine_.job(disk.target);
         if (job && *job && !(*job)->pull) {
             return failure(ExitCode::conflict,
                            fmt::format("machine {}: something else is being done to {} (virsh "
                                        "blockjob {} {})",
-                                       escaped(machine.name()), disk.target,
-                                       escaped(machine.name()), disk.target));
+                                       escaped(machine_.name()), disk.target,
+                                       escaped(machine_.name()), disk.target));
         }
         if (job && !*job) {
-            if (const auto pulled = machine.pull(disk.target, rate); !pulled) {
+            if (const auto pulled = machine_.pull(disk.target, rate_); !pulled) {
                 last = pulled.error();
                 continue;
             }
         }
         if (job) {
-            job = JobWatch(machine, disk.target, rate, progress).wait();
+            job = JobWatch(machine_, disk.target, rate_, progress).wait();
         }
         if (!job) {
             return std::unexpected(pool_failure(job.error()));
         }
     }
     return std::unexpected(pool_failure(last));
+}
+
+// All that has been copied is on the disk, and the machine starts from its own file the next time.
+Outcome<void> Hydrating::settle(const MachineDisk& disk) const {
+    auto done = machine_.hold();
+    if (done) {
+        done = machine_.resume();
+    }
+    const auto facts = machine_.facts();
+    if (!done || !facts) {
+        return std::unexpected(pool_failure(done ? facts.error() : done.error()));
+    }
+    if (facts->state != State::running) {
+        return failure(ExitCode::conflict,
+                       fmt::format("machine {} has stopped; `signpost-pool resume {}`, and hydrate "
+                                   "it again",
+                                   escaped(machine_.name()), escaped(machine_.name())));
+    }
+    if (!facts->persistent || chain_of(facts->next_xml, disk.target, facts->xml) == Chain::none) {
+        return {};
+    }
+    const auto xml = without_chain(facts->next_xml, disk.target, path_of(disk), facts->xml);
+    const auto defined =
+        xml ? open_.pool.host.define_machine(*xml) : Result<Machine>(std::unexpected(xml.error()));
+    if (!defined) {
+        return std::unexpected(pool_failure(defined.error()));
+    }
+    return {};
+}
+
+Outcome<void> Hydrating::bring_home(const MachineDisk& disk) const {
+    if (disk.needs_server()) {
+        if (const auto kept = keep_chain(disk); !kept) {
+            return kept;
+        }
+        if (const auto pulled = pull(disk); !pulled) {
+            return pulled;
+        }
+    } else if (chain_of(open_.facts.next_xml, disk.target, open_.facts.xml) == Chain::none) {
+        return {};
+    }
+    return settle(disk);
 }
 
 }  // namespace
@@ -87,6 +178,16 @@ PoolResult run(const PoolContext& context, const HydrateVerb& verb) {
                        fmt::format("machine {} is off, and QEMU does the copying: virsh start {}",
                                    escaped(verb.machine), escaped(verb.machine)));
     }
+    if (open->facts.state == State::held && !context.options.dry_run) {
+        if (const auto going = open->machine.resume(); !going) {
+            return std::unexpected(pool_failure(going.error()));
+        }
+    }
+    if (open->facts.state == State::paused) {
+        return failure(ExitCode::conflict,
+                       fmt::format("machine {} is paused: virsh resume {}", escaped(verb.machine),
+                                   escaped(verb.machine)));
+    }
     for (const MachineDisk& disk : open->disks) {
         if (context.options.dry_run) {
             context.console.note(
@@ -94,7 +195,7 @@ PoolResult run(const PoolContext& context, const HydrateVerb& verb) {
                             disk.needs_server() ? "would be copied home" : "is home already"));
             continue;
         }
-        const auto home = bring_home(context, open->pool, open->machine, disk, verb.rate);
+        const auto home = Hydrating(context, *open, verb.rate).bring_home(disk);
         if (!home) {
             return std::unexpected(home.error());
         }

@@ -213,8 +213,13 @@ Outcome<void> Recovering::start(const Machine& machine) const {
     if (!facts) {
         return std::unexpected(pool_failure(facts.error()));
     }
-    if (facts->state == MachineFacts::State::off) {
-        if (const auto started = machine.start(); !started) {
+    if (facts->state == MachineFacts::State::paused_by_error) {
+        const auto going = signpost::run(context_, ResumeVerb{.machine = verb_.machine});
+        return going ? Outcome<void>{} : std::unexpected(going.error());
+    }
+    if (facts->state != MachineFacts::State::running) {
+        const bool off = facts->state == MachineFacts::State::off;
+        if (const auto started = off ? machine.start() : machine.resume(); !started) {
             return std::unexpected(pool_failure(started.error()));
         }
     }

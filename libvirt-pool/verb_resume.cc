@@ -57,6 +57,12 @@ PoolResult run(const PoolContext& context, const ResumeVerb& verb) {
             std::this_thread::sleep_for(kLook);
             continue;
         }
+        if (facts->state == State::held) {
+            if (const auto going = open->machine.resume(); !going) {
+                return std::unexpected(pool_failure(going.error()));
+            }
+            continue;
+        }
         if (facts->state != State::paused_by_error) {
             return failure(ExitCode::conflict,
                            fmt::format("machine {} was not stopped by a disk's error, and stays as "

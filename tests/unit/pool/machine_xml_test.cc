@@ -27,10 +27,11 @@ TEST(MachineXml, WhatLiesBehindADiskIsFoundToo) {
           <backingStore type='network'><source protocol='nbd' name='a'/><backingStore/>
         </backingStore></backingStore></disk></devices></domain>)");
     ASSERT_TRUE(sources);
-    ASSERT_EQ(sources->size(), 3U);
+    ASSERT_EQ(sources->size(), 4U);
     EXPECT_EQ((*sources)[1].file, "/copy.qcow2");
     EXPECT_EQ((*sources)[2].file, "/pool/a.qcow2");
     EXPECT_TRUE((*sources)[2].backing);
+    EXPECT_TRUE((*sources)[3].network);
 }
 
 TEST(MachineXml, AnythingElseIsRefused) {
@@ -96,6 +97,62 @@ TEST(MachineXml, ANewMachineHasItsDisksAndNoNetworkUnlessNamed) {
     EXPECT_EQ(disk_sources(xml)->front().file, "/a");
     machine.network = "default";
     EXPECT_NE(machine_xml(machine).find("<interface"), std::string::npos);
+}
+
+constexpr const char* kNow = R"(<domain type='kvm' id='7'><name>web</name><devices>
+    <disk type='file' device='disk'><driver name='qemu' type='qcow2'/>
+      <source file='/pool/web~vda.qcow2' index='1'/>
+      <backingStore type='network' index='2'><format type='raw'/>
+        <source protocol='nbd' name='web/vda'><host name='127.0.0.1' port='10809'/></source>
+        <backingStore/></backingStore>
+      <target dev='vda' bus='virtio'/></disk>
+    <disk type='volume' device='disk'><source pool='p' volume='a.qcow2' index='3'/>
+      <backingStore type='network' index='4'><format type='raw'/>
+        <source protocol='nbd' name='a'><host name='127.0.0.1' port='10809'/></source>
+        <backingStore/></backingStore>
+      <target dev='vdb' bus='virtio'/></disk>
+    </devices></domain>)";
+constexpr const char* kNext = R"(<domain type='kvm'><name>web</name><devices>
+    <disk type='file' device='disk'><driver name='qemu' type='qcow2' discard='unmap'/>
+      <source file='/pool/web~vda.qcow2'/><target dev='vda' bus='virtio'/></disk>
+    <disk type='volume' device='disk'><source pool='p' volume='a.qcow2'/>
+      <target dev='vdb' bus='virtio'/></disk>
+    </devices></domain>)";
+
+TEST(MachineXml, TheNextStartKeepsTheChainUnderAnotherSpelling) {
+    EXPECT_EQ(chain_of(kNext, "vda", kNow), Chain::none);
+    const auto kept = with_chain(kNext, "vda", "/pool/web~vda.qcow2", kNow);
+    ASSERT_TRUE(kept) << kept.error().message;
+    EXPECT_NE(kept->find("file=\"/pool/./web~vda.qcow2\""), std::string::npos) << *kept;
+    EXPECT_NE(kept->find("name=\"web/vda\""), std::string::npos) << *kept;
+    EXPECT_NE(kept->find("discard=\"unmap\""), std::string::npos) << *kept;
+    EXPECT_EQ(kept->find("index"), std::string::npos) << *kept;
+    EXPECT_EQ(chain_of(*kept, "vda", kNow), Chain::kept);
+    // A machine that was started so has that spelling, and needs another one.
+    EXPECT_EQ(chain_of(*kept, "vda", *kept), Chain::spelled_out);
+    const auto again = with_chain(*kept, "vda", "/pool/web~vda.qcow2", *kept);
+    ASSERT_TRUE(again) << again.error().message;
+    EXPECT_EQ(again->find("/./"), std::string::npos) << *again;
+    EXPECT_EQ(chain_of(*again, "vda", *kept), Chain::kept);
+    const auto settled = without_chain(*again, "vda", "/pool/web~vda.qcow2", *kept);
+    ASSERT_TRUE(settled) << settled.error().message;
+    EXPECT_EQ(chain_of(*settled, "vda", *kept), Chain::none) << *settled;
+    EXPECT_EQ(settled->find("nbd"), std::string::npos) << *settled;
+}
+
+TEST(MachineXml, AVolumeIsAVolumeAgainAfterwards) {
+    const auto kept = with_chain(kNext, "vdb", "/pool/a.qcow2", kNow);
+    ASSERT_TRUE(kept) << kept.error().message;
+    EXPECT_EQ(chain_of(*kept, "vdb", kNow), Chain::kept);
+    const auto settled = without_chain(*kept, "vdb", "/pool/a.qcow2", kNow);
+    ASSERT_TRUE(settled) << settled.error().message;
+    EXPECT_EQ(*disk_sources(*settled), *disk_sources(kNext));
+}
+
+TEST(MachineXml, AChainOfNothingIsNotKept) {
+    EXPECT_EQ(with_chain(kNext, "vda", "/pool/x", kNext).error().code, Errc::invalid);
+    EXPECT_EQ(with_chain(kNext, "vdz", "/pool/x", kNow).error().code, Errc::invalid);
+    EXPECT_EQ(without_chain("<x/>", "vda", "/pool/x", kNow).error().code, Errc::invalid);
 }
 
 constexpr const char* kLost = R"(<domain type='kvm' id='7'><name>web</name>
