@@ -14,7 +14,7 @@
 #include <filesystem>
 #include <memory>
 
-#include "libvirt-pool/volume_name.h"
+#include "libvirt-pool/pool_file.h"
 
 namespace signpost {
 
@@ -24,21 +24,14 @@ struct DirectoryClose {
     void operator()(DIR* directory) const { ::closedir(directory); }
 };
 
-std::unexpected<Error> failed(const std::string& path, int error) {
-    const Errc code = error == ENOENT                     ? Errc::not_found
-                      : error == EACCES || error == EPERM ? Errc::denied
-                      : error == ENOTDIR                  ? Errc::invalid
-                      : error == ENOSPC                   ? Errc::full
-                                                          : Errc::io;
-    return fail(code, fmt::format("pool directory {}: {}", escaped(path), std::strerror(error)));
-}
+constexpr std::string_view kKind = "pool directory";
 
 // The names in a directory; what begins with a dot is not a volume to libvirt either.
 Result<std::vector<std::string>> names_in(int directory, const std::string& path, bool hidden) {
     const int copy = ::openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     const std::unique_ptr<DIR, DirectoryClose> open(copy < 0 ? nullptr : ::fdopendir(copy));
     if (!open) {
-        return failed(path, errno);
+        return file_failed(kKind, path, errno);
     }
     std::vector<std::string> names;
     while (const dirent* entry = ::readdir(open.get())) {
@@ -57,15 +50,15 @@ Result<PoolDirectory> PoolDirectory::open(const std::string& path, bool make) {
         std::error_code error;
         const bool made = std::filesystem::create_directories(path, error);
         if (error) {
-            return failed(path, error.value());
+            return file_failed(kKind, path, error.value());
         }
         if (made && ::chmod(path.c_str(), 0711) != 0) {
-            return failed(path, errno);
+            return file_failed(kKind, path, errno);
         }
     }
     UniqueFd directory(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     if (!directory) {
-        return failed(path, errno);
+        return file_failed(kKind, path, errno);
     }
     return PoolDirectory(path, std::move(directory));
 }
@@ -121,7 +114,7 @@ Result<void> PoolDirectory::apply(const PoolPlan::Action& action) const {
         return replace_volume(directory_.get(), action.file, action.terms);
     }
     if (::unlinkat(directory_.get(), action.file.c_str(), 0) != 0) {
-        return failed(path_ + "/" + action.file, errno);
+        return file_failed(kKind, path_ + "/" + action.file, errno);
     }
     return {};
 }

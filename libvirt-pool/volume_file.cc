@@ -11,16 +11,17 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
-#include <functional>
 #include <span>
 #include <vector>
 
 #include "catalog/disk_name.h"
+#include "libvirt-pool/pool_file.h"
 
 namespace signpost {
 
 namespace {
 
+constexpr std::string_view kKind = "volume";
 constexpr std::uint64_t kCluster = 64 * 1024;
 constexpr std::uint64_t kPage = 4096;
 constexpr std::uint32_t kMagic = 0x514649fb;
@@ -129,30 +130,6 @@ Page refcount_block_page(const VolumeTerms& terms) {
     return page;
 }
 
-std::unexpected<Error> failed(const std::string& file, int error) {
-    const Errc code = error == ENOENT                      ? Errc::not_found
-                      : error == EEXIST                    ? Errc::conflict
-                      : error == EACCES || error == EPERM  ? Errc::denied
-                      : error == ENOSPC || error == EDQUOT ? Errc::full
-                                                           : Errc::io;
-    return fail(code, fmt::format("volume {}: {}", escaped(file), std::strerror(error)));
-}
-
-Result<void> check_terms(const std::string& file, const VolumeTerms& terms) {
-    if (terms.size == 0 || terms.size > kMaxVolumeSize || terms.size % 512 != 0) {
-        return fail(Errc::invalid,
-                    fmt::format("volume {}: a disk of {} bytes cannot be one; whole sectors of 512 "
-                                "bytes and up to 1 PiB can",
-                                escaped(file), terms.size));
-    }
-    if (terms.backing.empty() || terms.backing.size() > kMaxBacking) {
-        return fail(Errc::invalid, fmt::format("volume {}: its backing file's name has {} bytes; "
-                                               "1 to {} are possible",
-                                               escaped(file), terms.backing.size(), kMaxBacking));
-    }
-    return {};
-}
-
 bool write_page(int fd, const Page& page, std::uint64_t at) {
     errno = ENOSPC;  // what a short write means
     return ::pwrite(fd, page.data(), page.size(), static_cast<off_t>(at)) ==
@@ -166,26 +143,13 @@ bool write_all(int fd, const VolumeTerms& terms) {
            ::ftruncate(fd, static_cast<off_t>(file_size(terms))) == 0;
 }
 
-// Written under another name, and renamed when all of it is on disk.
 Result<void> write_as(int directory, const std::string& file, const VolumeTerms& terms,
                       unsigned rename_flags) {
     if (auto sound = check_terms(file, terms); !sound) {
         return sound;
     }
-    const std::string temporary =
-        fmt::format("{}{}-{:x}", kTemporaryPrefix, getpid(), std::hash<std::string>{}(file));
-    const UniqueFd fd(::openat(directory, temporary.c_str(),
-                               O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600));
-    if (!fd) {
-        return failed(file, errno);
-    }
-    if (!write_all(fd.get(), terms) || ::fdatasync(fd.get()) != 0 ||
-        ::renameat2(directory, temporary.c_str(), directory, file.c_str(), rename_flags) != 0) {
-        const int error = errno;
-        ::unlinkat(directory, temporary.c_str(), 0);
-        return failed(file, error);
-    }
-    return {};
+    return write_whole(directory, kKind, file, rename_flags,
+                       [&](int fd) { return write_all(fd, terms); });
 }
 
 // False: it ends earlier, or cannot be read.
@@ -238,39 +202,42 @@ bool is_as_written(int fd, const Page& header, const VolumeTerms& terms, std::ui
            has_no_more_data(fd, size);
 }
 
-Result<UniqueFd> open_regular(int directory, const std::string& file, int flags) {
-    UniqueFd fd(
-        ::openat(directory, file.c_str(), flags | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY));
-    struct stat status {};
-    if (!fd || ::fstat(fd.get(), &status) != 0) {
-        return failed(file, errno);
-    }
-    if (!S_ISREG(status.st_mode)) {
-        return fail(Errc::invalid, fmt::format("volume {}: not a regular file", escaped(file)));
-    }
-    return fd;
-}
-
-bool lock_byte(int fd, off_t at) {
+struct flock byte_lock(short type, off_t at) {
     struct flock lock {};
-    lock.l_type = F_RDLCK;
+    lock.l_type = type;
     lock.l_whence = SEEK_SET;
     lock.l_start = at;
     lock.l_len = 1;
+    return lock;
+}
+
+bool lock_byte(int fd, off_t at) {
+    struct flock lock = byte_lock(F_RDLCK, at);
     return ::fcntl(fd, F_OFD_SETLK, &lock) == 0;
 }
 
 // Whether another holds the byte: only then would it keep a writer out.
 bool is_locked(int fd, off_t at) {
-    struct flock lock {};
-    lock.l_type = F_WRLCK;
-    lock.l_whence = SEEK_SET;
-    lock.l_start = at;
-    lock.l_len = 1;
+    struct flock lock = byte_lock(F_WRLCK, at);
     return ::fcntl(fd, F_OFD_GETLK, &lock) != 0 || lock.l_type != F_UNLCK;
 }
 
 }  // namespace
+
+Result<void> check_terms(const std::string& file, const VolumeTerms& terms) {
+    if (terms.size == 0 || terms.size > kMaxVolumeSize || terms.size % 512 != 0) {
+        return fail(Errc::invalid,
+                    fmt::format("volume {}: a disk of {} bytes cannot be one; whole sectors of 512 "
+                                "bytes and up to 1 PiB can",
+                                escaped(file), terms.size));
+    }
+    if (terms.backing.empty() || terms.backing.size() > kMaxBacking) {
+        return fail(Errc::invalid, fmt::format("volume {}: its backing file's name has {} bytes; "
+                                               "1 to {} are possible",
+                                               escaped(file), terms.backing.size(), kMaxBacking));
+    }
+    return {};
+}
 
 Result<void> write_volume(int directory, const std::string& file, const VolumeTerms& terms) {
     return write_as(directory, file, terms, RENAME_NOREPLACE);
@@ -281,13 +248,13 @@ Result<void> replace_volume(int directory, const std::string& file, const Volume
 }
 
 Result<VolumeFacts> inspect_volume(int directory, const std::string& file) {
-    const auto fd = open_regular(directory, file, O_RDONLY);
+    const auto fd = open_regular(directory, kKind, file, O_RDONLY);
     if (!fd) {
         return std::unexpected(fd.error());
     }
     struct stat status {};
     if (::fstat(fd->get(), &status) != 0) {
-        return failed(file, errno);
+        return file_failed(kKind, file, errno);
     }
     VolumeFacts facts;
     facts.allocated = static_cast<std::uint64_t>(status.st_blocks) * 512;
@@ -306,7 +273,7 @@ Result<VolumeFacts> inspect_volume(int directory, const std::string& file) {
 // As a writer that lets others do nothing: it holds all permissions' bytes that a writer holds, and
 // says of each that it does not share it.
 Result<UniqueFd> lock_volume(int directory, const std::string& file) {
-    auto fd = open_regular(directory, file, O_RDWR);
+    auto fd = open_regular(directory, kKind, file, O_RDWR);
     if (!fd) {
         return fd;
     }

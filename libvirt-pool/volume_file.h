@@ -14,7 +14,6 @@
 
 #include <cstdint>
 #include <string>
-#include <string_view>
 
 #include "catalog/error.h"
 #include "nbd-server/disk/unique_fd.h"
@@ -43,16 +42,16 @@ struct VolumeFacts {
     std::uint64_t allocated = 0;  // bytes on disk
 };
 
+// invalid: terms beyond the limits above, or a size that is no multiple of 512. FILE is for the
+// message.
+Result<void> check_terms(const std::string& file, const VolumeTerms& terms);
+
 // Makes FILE in DIRECTORY, all of it or nothing: a temporary file is renamed. conflict: the name is
-// taken; invalid: terms beyond the limits above, or a size that is no multiple of 512; full,
-// denied, io.
+// taken; invalid: as check_terms; full, denied, io.
 Result<void> write_volume(int directory, const std::string& file, const VolumeTerms& terms);
 
 // As write_volume, in the place of the file that has the name.
 Result<void> replace_volume(int directory, const std::string& file, const VolumeTerms& terms);
-
-// How the names of files begin that are not finished yet.
-inline constexpr std::string_view kTemporaryPrefix = ".signpost-new-";
 
 // Reads no more than the headers. not_found, denied, io; invalid: not a regular file.
 Result<VolumeFacts> inspect_volume(int directory, const std::string& file);

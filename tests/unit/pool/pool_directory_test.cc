@@ -8,6 +8,7 @@
 
 #include <string>
 
+#include "libvirt-pool/pool_file.h"
 #include "tests/unit/disk/programs.h"
 
 namespace signpost::test {
