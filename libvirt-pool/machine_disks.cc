@@ -3,28 +3,18 @@
 #include "libvirt-pool/machine_disks.h"
 
 #include <algorithm>
-#include <filesystem>
-
-#include "libvirt-pool/machine_xml.h"
 
 namespace signpost {
 
-namespace {
-
 namespace fs = std::filesystem;
 
-// The name of SOURCE's file in the directory; empty: it lies elsewhere.
-std::string file_in(const DiskSource& source, const std::string& pool, const fs::path& home) {
-    if (!source.volume.empty() && source.pool == pool) {
-        return source.volume;
+fs::path image_of(const DiskSource& source, const std::string& pool,
+                  const PoolDirectory& directory) {
+    if (!source.file.empty()) {
+        return settled(source.file);
     }
-    std::error_code error;
-    const fs::path path = fs::weakly_canonical(source.file, error);
-    return !error && !source.file.empty() && path.parent_path() == home ? path.filename().string()
-                                                                        : "";
+    return source.pool == pool ? settled(directory.home() / source.volume) : fs::path();
 }
-
-}  // namespace
 
 Result<std::vector<MachineDisk>> disks_in_pool(const MachineFacts& machine, const std::string& pool,
                                                const PoolDirectory& directory) {
@@ -32,14 +22,13 @@ Result<std::vector<MachineDisk>> disks_in_pool(const MachineFacts& machine, cons
     if (!sources) {
         return std::unexpected(sources.error());
     }
-    std::error_code error;
-    const fs::path home = fs::weakly_canonical(directory.path(), error);
     std::vector<MachineDisk> disks;
     for (const DiskSource& source : *sources) {
-        const std::string file = source.backing ? "" : file_in(source, pool, home);
-        if (file.empty()) {
+        const fs::path image = image_of(source, pool, directory);
+        if (source.backing || image.parent_path() != directory.home()) {
             continue;
         }
+        const std::string file = image.filename();
         auto facts = inspect_volume(directory.descriptor(), file);
         if (!facts) {
             return std::unexpected(facts.error());

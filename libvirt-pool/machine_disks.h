@@ -7,10 +7,12 @@
 
 #pragma once
 
+#include <filesystem>
 #include <string>
 #include <vector>
 
 #include "libvirt-pool/machine.h"
+#include "libvirt-pool/machine_xml.h"
 #include "libvirt-pool/pool_directory.h"
 
 namespace signpost {
@@ -23,6 +25,10 @@ struct MachineDisk {
 
     bool needs_server() const { return on_server || !facts.terms.backing.empty(); }
 };
+
+// The image that SOURCE names, settled; empty: it is another pool's. DIRECTORY is POOL's.
+std::filesystem::path image_of(const DiskSource& source, const std::string& pool,
+                               const PoolDirectory& directory);
 
 // invalid: the machine's XML cannot be read; else as inspect_volume.
 Result<std::vector<MachineDisk>> disks_in_pool(const MachineFacts& machine, const std::string& pool,

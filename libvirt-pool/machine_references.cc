@@ -6,9 +6,10 @@
 #include <fmt/format.h>
 
 #include <filesystem>
+#include <set>
 
 #include "catalog/disk_name.h"
-#include "libvirt-pool/machine_xml.h"
+#include "libvirt-pool/machine_disks.h"
 #include "nbd-server/disk/unique_fd.h"
 
 namespace signpost {
@@ -16,13 +17,6 @@ namespace signpost {
 namespace {
 
 namespace fs = std::filesystem;
-
-// The names of PATH's directory and of its last part; symbolic links followed, as far as they go.
-fs::path settled(const fs::path& path) {
-    std::error_code error;
-    const fs::path settled = fs::weakly_canonical(path, error);
-    return error ? path.lexically_normal() : settled;
-}
 
 // Empty: based on no file. Of a URL, and of JSON, the part before the first slash has a colon,
 // which is never a path's.
@@ -34,23 +28,20 @@ fs::path backing_path(const fs::path& directory, const VolumeTerms& terms) {
 
 class References {
    public:
-    explicit References(const PoolDirectory& directory) : home_(settled(directory.path())) {}
+    explicit References(const fs::path& home) : home_(home) {}
 
-    void add_volume(const std::string& name) { add(home_ / name); }
-
-    // An image, and all that it is based on. Whose file it is does not count, nor whether it is
-    // there: each name is followed once.
-    void add(const fs::path& image) {
-        fs::path next = image.empty() ? fs::path() : settled(image);
-        while (!next.empty() && seen_.insert(next).second) {
-            if (next.parent_path() == home_) {
-                files_.insert(next.filename());
+    // A settled image, and all that it is based on. Whose file it is does not count, nor whether it
+    // is there: each name is followed once.
+    void add(fs::path image, const std::string& machine) {
+        while (!image.empty() && seen_.insert(image).second) {
+            if (image.parent_path() == home_) {
+                files_.emplace(image.filename(), machine);
             }
-            next = backing_of(next);
+            image = backing_of(image);
         }
     }
 
-    std::set<std::string> finish() { return std::move(files_); }
+    FileOwners finish() { return std::move(files_); }
 
    private:
     fs::path backing_of(const fs::path& image) const {
@@ -60,18 +51,17 @@ class References {
         return facts ? backing_path(image.parent_path(), facts->terms) : fs::path();
     }
 
-    fs::path home_;
+    const fs::path& home_;
     std::set<fs::path> seen_;
-    std::set<std::string> files_;
+    FileOwners files_;
 };
 
 }  // namespace
 
-Result<std::set<std::string>> referenced_files(const std::vector<MachineFacts>& machines,
-                                               const std::string& pool,
-                                               const PoolDirectory& directory,
-                                               const std::vector<PresentVolume>& present) {
-    References references(directory);
+Result<FileOwners> referenced_files(const std::vector<MachineFacts>& machines,
+                                    const std::string& pool, const PoolDirectory& directory,
+                                    const std::vector<PresentVolume>& present) {
+    References references(directory.home());
     for (const MachineFacts& machine : machines) {
         for (const std::string* xml : {&machine.xml, &machine.next_xml}) {
             const auto sources = disk_sources(*xml);
@@ -80,18 +70,14 @@ Result<std::set<std::string>> referenced_files(const std::vector<MachineFacts>& 
                                                        sources.error().message));
             }
             for (const DiskSource& source : *sources) {
-                if (!source.file.empty()) {
-                    references.add(source.file);
-                } else if (source.pool == pool) {
-                    references.add_volume(source.volume);
-                }
+                references.add(image_of(source, pool, directory), machine.name);
             }
         }
     }
     // Images that no machine has yet, such as one that `virsh vol-create-as --backing-vol` made.
     for (const PresentVolume& volume : present) {
         if (volume.facts.state == VolumeState::written) {
-            references.add(backing_path(directory.path(), volume.facts.terms));
+            references.add(backing_path(directory.home(), volume.facts.terms), "");
         }
     }
     return references.finish();

@@ -8,7 +8,7 @@
 
 #pragma once
 
-#include <set>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -17,11 +17,14 @@
 
 namespace signpost {
 
-// Names of files in DIRECTORY, which is the directory of POOL. PRESENT: what lies in it. invalid: a
+// Names of files, each with the machine that has it, the first if there are more; empty: an image
+// of no machine's is based on it.
+using FileOwners = std::map<std::string, std::string>;
+
+// The files in DIRECTORY, which is the directory of POOL. PRESENT: what lies in it. invalid: a
 // machine's XML cannot be read, so that nothing is known for certain.
-Result<std::set<std::string>> referenced_files(const std::vector<MachineFacts>& machines,
-                                               const std::string& pool,
-                                               const PoolDirectory& directory,
-                                               const std::vector<PresentVolume>& present);
+Result<FileOwners> referenced_files(const std::vector<MachineFacts>& machines,
+                                    const std::string& pool, const PoolDirectory& directory,
+                                    const std::vector<PresentVolume>& present);
 
 }  // namespace signpost

@@ -10,13 +10,13 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstring>
-#include <filesystem>
 #include <memory>
 
 #include "libvirt-pool/pool_file.h"
 
 namespace signpost {
+
+namespace fs = std::filesystem;
 
 namespace {
 
@@ -45,10 +45,16 @@ Result<std::vector<std::string>> names_in(int directory, const std::string& path
 
 }  // namespace
 
+fs::path settled(const fs::path& path) {
+    std::error_code error;
+    fs::path settled = fs::weakly_canonical(path, error);
+    return error ? path.lexically_normal() : settled;
+}
+
 Result<PoolDirectory> PoolDirectory::open(const std::string& path, bool make) {
     if (make) {
         std::error_code error;
-        const bool made = std::filesystem::create_directories(path, error);
+        const bool made = fs::create_directories(path, error);
         if (error) {
             return file_failed(kKind, path, error.value());
         }
@@ -60,7 +66,7 @@ Result<PoolDirectory> PoolDirectory::open(const std::string& path, bool make) {
     if (!directory) {
         return file_failed(kKind, path, errno);
     }
-    return PoolDirectory(path, std::move(directory));
+    return PoolDirectory(path, settled(path), std::move(directory));
 }
 
 Result<std::vector<PresentVolume>> PoolDirectory::list() const {

@@ -8,12 +8,16 @@
 
 #pragma once
 
+#include <filesystem>
 #include <string>
 #include <vector>
 
 #include "libvirt-pool/pool_plan.h"
 
 namespace signpost {
+
+// Where a path leads: symbolic links followed, as far as they go.
+std::filesystem::path settled(const std::filesystem::path& path);
 
 class PoolDirectory {
    public:
@@ -32,15 +36,18 @@ class PoolDirectory {
     void remove_leftovers() const;
 
     const std::string& path() const { return path_; }
+    // The same settled: the parent of every image that lies in it.
+    const std::filesystem::path& home() const { return home_; }
     int descriptor() const { return directory_.get(); }
 
    private:
-    PoolDirectory(std::string path, UniqueFd directory)
-        : path_(std::move(path)), directory_(std::move(directory)) {}
+    PoolDirectory(std::string path, std::filesystem::path home, UniqueFd directory)
+        : path_(std::move(path)), home_(std::move(home)), directory_(std::move(directory)) {}
 
     Result<UniqueFd> lock_pristine(const std::string& file) const;
 
     std::string path_;
+    std::filesystem::path home_;
     UniqueFd directory_;
 };
 

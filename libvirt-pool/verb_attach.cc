@@ -41,17 +41,18 @@ Outcome<std::string> free_volume(const PoolContext& context, const OpenPool& poo
     if (!machines) {
         return std::unexpected(pool_failure(machines.error()));
     }
-    for (const MachineFacts& machine : *machines) {
-        const auto used = referenced_files({machine}, context.options.pool, pool.directory, {});
-        if (used && used->contains(*file)) {
-            return failure(
-                ExitCode::conflict,
-                fmt::format("volume {} belongs to machine {} already; give this one a volume of "
-                            "its own: virsh vol-create-as {} NAME.qcow2 SIZE --format qcow2 "
-                            "--backing-vol {} --backing-vol-format qcow2",
-                            escaped(*file), escaped(machine.name), escaped(context.options.pool),
-                            escaped(*file)));
-        }
+    const auto used = referenced_files(*machines, context.options.pool, pool.directory, {});
+    if (!used) {
+        return std::unexpected(pool_failure(used.error()));
+    }
+    if (const auto owner = used->find(*file); owner != used->end()) {
+        return failure(
+            ExitCode::conflict,
+            fmt::format("volume {} belongs to machine {} already; give this one a volume of its "
+                        "own: virsh vol-create-as {} NAME.qcow2 SIZE --format qcow2 "
+                        "--backing-vol {} --backing-vol-format qcow2",
+                        escaped(*file), escaped(owner->second), escaped(context.options.pool),
+                        escaped(*file)));
     }
     return fmt::format("{}/{}", pool.directory.path(), *file);
 }

@@ -138,7 +138,7 @@ TEST_F(PoolSyncTest, TheVolumeBehindAnImageElsewhereStays) {
                                .next_xml = "<domain/>"};
     const auto files = referenced_files({machine}, "p", directory_, {});
     ASSERT_TRUE(files);
-    EXPECT_EQ(*files, std::set<std::string>{"a.qcow2"});
+    EXPECT_EQ(*files, (FileOwners{{"a.qcow2", "m"}}));
 }
 
 TEST_F(PoolSyncTest, ImagesThatAreBasedOnEachOtherEndSomewhere) {
