@@ -51,7 +51,9 @@ class PassLock {
 
 Result<PoolPlan> make_plan(const SyncTerms& terms, const PoolSettings& settings, Catalog& catalog,
                            const LibvirtHost& host, const PoolDirectory& directory) {
-    auto wanted = select_volumes(catalog, settings.selection, settings.via);
+    auto wanted = terms.wanted != nullptr
+                      ? *terms.wanted
+                      : select_volumes(catalog, settings.selection, settings.via);
     if (!wanted) {
         return std::unexpected(wanted.error());
     }

@@ -25,6 +25,8 @@ struct SyncTerms {
     bool dry_run = false;
     bool refresh_always = false;
     std::function<void(std::size_t done, std::size_t all)> progress = nullptr;
+    // What the catalog has, if it was read just now.
+    const std::vector<WantedVolume>* wanted = nullptr;
 };
 
 struct SyncReport {

@@ -59,8 +59,10 @@ Outcome<OpenMachine> open_machine(const PoolOptions& options, const std::string&
 // The catalog that the settings name, for reading.
 Outcome<std::unique_ptr<Catalog>> open_pool_catalog(const PoolSettings& settings);
 
-// One pass, with progress and its report on the console.
-PoolResult sync_and_report(const PoolContext& context, const OpenPool& pool, bool refresh_always);
+// One pass, with progress and its report on the console. WANTED: what the catalog has, if it was
+// read just now.
+PoolResult sync_and_report(const PoolContext& context, const OpenPool& pool, bool refresh_always,
+                           const std::vector<WantedVolume>* wanted = nullptr);
 
 // What an error of libvirt's or of the pool's directory means to the operator.
 Failure pool_failure(const Error& error);

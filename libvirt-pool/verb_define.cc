@@ -92,7 +92,7 @@ PoolResult run(const PoolContext& context, const DefineVerb& verb) {
         return std::unexpected(pool_failure(defined.error()));
     }
     const OpenPool pool{std::move(*host), std::move(*directory), std::move(settings)};
-    return sync_and_report(context, pool, true);
+    return sync_and_report(context, pool, true, &*wanted);
 }
 
 }  // namespace signpost

@@ -78,13 +78,14 @@ void print(Console& console, const SyncReport& report, bool dry_run) {
 
 }  // namespace
 
-PoolResult sync_and_report(const PoolContext& context, const OpenPool& pool, bool refresh_always) {
+PoolResult sync_and_report(const PoolContext& context, const OpenPool& pool, bool refresh_always,
+                           const std::vector<WantedVolume>* wanted) {
     const auto catalog = open_pool_catalog(pool.settings);
     if (!catalog) {
         return std::unexpected(catalog.error());
     }
     Console& console = context.console;
-    SyncTerms terms{context.options.pool, context.options.dry_run, refresh_always, {}};
+    SyncTerms terms{context.options.pool, context.options.dry_run, refresh_always, {}, wanted};
     if (console.shows_progress()) {
         terms.progress = [&](std::size_t done, std::size_t all) {
             if (done % 500 == 0 || done == all) {
