@@ -8,21 +8,6 @@
 
 namespace signpost {
 
-Failure pool_failure(const Error& error) {
-    switch (error.code) {
-        case Errc::not_found:
-            return {ExitCode::no_such_disk, error.message};
-        case Errc::unavailable:
-            return {ExitCode::peer_unreachable, error.message};
-        case Errc::denied:
-            return {ExitCode::denied, error.message};
-        case Errc::conflict:
-            return {ExitCode::conflict, error.message};
-        default:
-            return {ExitCode::failed, error.message};
-    }
-}
-
 Outcome<OpenPool> open_pool(const PoolOptions& options) {
     auto host = LibvirtHost::connect(options.connect);
     if (!host) {

@@ -65,6 +65,8 @@ PoolResult sync_and_report(const PoolContext& context, const OpenPool& pool, boo
                            const std::vector<WantedVolume>* wanted = nullptr);
 
 // What an error of libvirt's or of the pool's directory means to the operator.
-Failure pool_failure(const Error& error);
+inline Failure pool_failure(const Error& error) {
+    return peer_failure(error);
+}
 
 }  // namespace signpost
