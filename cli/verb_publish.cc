@@ -119,20 +119,6 @@ Outcome<PublishSummary> rehearse(const FederationView& view, const Publication& 
     return summary;
 }
 
-void print_report(const Context& context, const PublishReport& report) {
-    for (const std::string& line : report.refusals) {
-        context.console.note(fmt::format("signpost: {}", line));
-    }
-    if (context.json()) {
-        context.console.out(publish_json(report) + "\n");
-        return;
-    }
-    context.console.out(fmt::format("{}: {}{} ({} new, {} changed, {} gone)\n", report.server,
-                                    report.dry_run ? "would publish " : "published ",
-                                    counted(report.disks.size(), "disk"), report.summary.added,
-                                    report.summary.changed, report.summary.removed));
-}
-
 VerbResult publish(const Context& context, Publication change, std::vector<std::string> refusals) {
     // A rehearsal makes no catalog, and neither does a publication that must be refused there:
     // without
@@ -164,7 +150,9 @@ VerbResult publish(const Context& context, Publication change, std::vector<std::
         }
         report.summary = *summary;
     }
-    print_report(context, report);
+    print_publication(
+        context, report,
+        fmt::format("{}: {} ", report.server, report.dry_run ? "would publish" : "published"));
     return ExitCode::ok;
 }
 
@@ -214,6 +202,19 @@ Outcome<std::vector<std::string>> holders(const FederationView& view, const Disk
 }
 
 }  // namespace
+
+void print_publication(const Context& context, const PublishReport& report, std::string_view what) {
+    for (const std::string& line : report.refusals) {
+        context.console.note(fmt::format("signpost: {}", line));
+    }
+    if (context.json()) {
+        context.console.out(publish_json(report) + "\n");
+        return;
+    }
+    context.console.out(fmt::format("{}{} ({} new, {} changed, {} gone)\n", what,
+                                    counted(report.disks.size(), "disk"), report.summary.added,
+                                    report.summary.changed, report.summary.removed));
+}
 
 VerbResult run(const Context& context, const AddVerb& verb) {
     const std::string parent = std::filesystem::path(verb.path).parent_path().string();

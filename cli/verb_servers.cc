@@ -113,20 +113,6 @@ Outcome<ImportPlan> import_plan(const Context& context, const ServersAddVerb& ve
     return plan;
 }
 
-void print_import(const Context& context, const PublishReport& report) {
-    for (const std::string& line : report.refusals) {
-        context.console.note(fmt::format("signpost: {}", line));
-    }
-    if (context.json()) {
-        context.console.out(publish_json(report) + "\n");
-        return;
-    }
-    context.console.out(fmt::format("{}{}: {} ({} new, {} changed, {} gone)\n",
-                                    report.dry_run ? "would import from " : "", report.server,
-                                    counted(report.disks.size(), "disk"), report.summary.added,
-                                    report.summary.changed, report.summary.removed));
-}
-
 // Registers the server and publishes what it has.
 Outcome<PublishSummary> store(const FederationView& view, const ServersAddVerb& verb,
                               std::vector<Image> images) {
@@ -191,7 +177,9 @@ VerbResult run(const Context& context, const ServersAddVerb& verb) {
         report.summary = *summary;
     }
     if (verb.foreign || context.json()) {
-        print_import(context, report);
+        print_publication(
+            context, report,
+            fmt::format("{}{}: ", report.dry_run ? "would import from " : "", report.server));
     } else {
         context.console.out(
             fmt::format("{}: {}{}\n", verb.name,

@@ -22,6 +22,10 @@ struct Context {
 // ok, or a code that is no failure of the command itself: no match, problems found.
 using VerbResult = Outcome<ExitCode>;
 
+// What was published, or would be; WHAT: the beginning of the line that sums it up.
+struct PublishReport;
+void print_publication(const Context& context, const PublishReport& report, std::string_view what);
+
 VerbResult run(const Context& context, const ListVerb& verb);
 VerbResult run(const Context& context, const FindVerb& verb);
 VerbResult run(const Context& context, const WhereVerb& verb);
