@@ -22,7 +22,7 @@ class Planning {
     void want(std::vector<WantedVolume> wanted) {
         for (WantedVolume& volume : wanted) {
             auto name = volume_name(volume.disk);
-            if (name && volume.terms.size > 0) {
+            if (name && check_terms(*name, volume.terms)) {
                 wanted_.emplace(std::move(*name), std::move(volume.terms));
             } else {
                 plan_.remarks.push_back({Matter::unnameable, volume.disk.str()});

@@ -87,6 +87,18 @@ TEST(PoolPlan, DiskThatCannotBeAVolumeHoldsNobodyUp) {
     EXPECT_EQ(plan.remarks, (std::vector<PoolPlan::Remark>{{Matter::unnameable, longest}}));
 }
 
+// Else every pass would fail to make it, for ever.
+TEST(PoolPlan, DiskWhoseVolumeCouldNotBeMadeIsNamed) {
+    const PoolPlan plan = planned({wanted("large", kMaxVolumeSize + 512),
+                                   wanted("none", 0),
+                                   {*DiskName::parse("far"), {512, std::string(1024, 'x')}}},
+                                  {});
+    EXPECT_TRUE(plan.actions.empty());
+    EXPECT_EQ(plan.remarks, (std::vector<PoolPlan::Remark>{{Matter::unnameable, "large"},
+                                                           {Matter::unnameable, "none"},
+                                                           {Matter::unnameable, "far"}}));
+}
+
 TEST(PoolPlan, RefusesMoreThanLibvirtLists) {
     std::vector<WantedVolume> many;
     for (std::size_t i = 0; i < kMaxVolumes; ++i) {
