@@ -88,7 +88,7 @@ Result<Recovery> parse_recovery(std::string_view text) {
     const std::string* machine = text_in(object, "machine");
     if (machine == nullptr || !object.contains("live") || !object.at("live").is_boolean() ||
         !object.contains("disks") || !object.at("disks").is_array() ||
-        object.at("disks").size() > kMaxDisks) {
+        object.at("disks").size() > kMaxDisks || !check_machine_name(*machine)) {
         return not_ours();
     }
     Recovery recovery{*machine, object.at("live").get<bool>(), {}};

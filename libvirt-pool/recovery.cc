@@ -65,7 +65,14 @@ Result<Recovery> read_recovery(int directory, const std::string& machine) {
 }
 
 Result<void> write_recovery(int directory, const Recovery& recovery) {
-    return write_state(directory, file_of(recovery.machine), recovery_json(recovery));
+    const std::string text = recovery_json(recovery);
+    if (!parse_recovery(text) || text.size() > kMaxState) {
+        return fail(Errc::invalid,
+                    fmt::format("machine {}: more than 256 disks, or one whose target is no plain "
+                                "word of up to 16 characters",
+                                escaped(recovery.machine)));
+    }
+    return write_state(directory, file_of(recovery.machine), text);
 }
 
 Result<void> remove_recovery(int directory, const std::string& machine) {

@@ -47,7 +47,10 @@ bool check_target(const std::string& target);
 // not_found: that machine was not brought back in this pool; invalid: somebody has changed the
 // file; else as read_state.
 Result<Recovery> read_recovery(int directory, const std::string& machine);
+
+// invalid: read_recovery would refuse it; else as write_state.
 Result<void> write_recovery(int directory, const Recovery& recovery);
+
 Result<void> remove_recovery(int directory, const std::string& machine);
 
 }  // namespace signpost

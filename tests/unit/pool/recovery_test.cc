@@ -46,15 +46,16 @@ TEST_F(RecoveryTest, ItsVolumesAreNoDisksVolumes) {
 TEST_F(RecoveryTest, WhatSomebodyHasChangedIsRefused) {
     const std::string good = recovery_json(recovery_);
     ASSERT_TRUE(parse_recovery(good));
-    for (const auto& [from, to] : std::vector<std::pair<std::string, std::string>>{
-             {"\"vda\"", "\"../vda\""},
-             {"\"vda\"", "7"},
-             {"\"web01/vdb\"", "\"../etc\""},
-             {"512", "-512"},
-             {"512", "\"512\""},
-             {"false", "\"no\""},
-             {"\"disks\"", "\"disk\""},
-             {"}", ""}}) {
+    for (const auto& [from, to] :
+         std::vector<std::pair<std::string, std::string>>{{"\"vda\"", "\"../vda\""},
+                                                          {"\"vda\"", "7"},
+                                                          {"\"web01\"", "\"../web01\""},
+                                                          {"\"web01/vdb\"", "\"../etc\""},
+                                                          {"512", "-512"},
+                                                          {"512", "\"512\""},
+                                                          {"false", "\"no\""},
+                                                          {"\"disks\"", "\"disk\""},
+                                                          {"}", ""}}) {
         std::string bad = good;
         bad.replace(bad.find(from), from.size(), to);
         ASSERT_TRUE(write_state(directory(), ".signpost-machine-web01.json", bad));
@@ -62,6 +63,19 @@ TEST_F(RecoveryTest, WhatSomebodyHasChangedIsRefused) {
         ASSERT_FALSE(refused) << bad;
         EXPECT_EQ(refused.error().code, Errc::invalid);
     }
+}
+
+TEST_F(RecoveryTest, WhatCouldNotBeReadIsNotWritten) {
+    for (const char* target : {"", "../vda", "a target of many words"}) {
+        recovery_.disks.front().target = target;
+        const auto refused = write_recovery(directory(), recovery_);
+        ASSERT_FALSE(refused) << target;
+        EXPECT_EQ(refused.error().code, Errc::invalid);
+    }
+    recovery_.disks.assign(257, recovery_.disks.back());
+    EXPECT_FALSE(write_recovery(directory(), recovery_));
+    recovery_.disks.pop_back();
+    EXPECT_TRUE(write_recovery(directory(), recovery_));
 }
 
 TEST_F(RecoveryTest, OfAnotherMachineIsRefused) {
