@@ -51,6 +51,10 @@ Result<pugi::xml_node> machine_in(pugi::xml_document& document, std::string_view
     return domain;
 }
 
+bool is_disk(const pugi::xml_node& drive) {
+    return std::string_view(drive.attribute("device").as_string("disk")) == "disk";
+}
+
 std::string text_of(const pugi::xml_document& document) {
     std::ostringstream text;
     document.save(text, "  ", pugi::format_default | pugi::format_no_declaration);
@@ -68,6 +72,12 @@ std::string target_name(std::string_view prefix, std::size_t index) {
         letters.insert(letters.begin(), static_cast<char>('a' + (rest - 1) % 26));
     }
     return std::string(prefix) + letters;
+}
+
+// All of that name: what is left of two would count.
+void remove_all(pugi::xml_node node, const char* name) {
+    while (node.remove_child(name)) {
+    }
 }
 
 pugi::xml_node prepend_export(pugi::xml_node holder, const NbdUri& uri) {
@@ -134,8 +144,8 @@ struct DiskTwice {
 
     void set_file(const std::string& image) {
         disk.attribute("type") = "file";
-        disk.remove_child("backingStore");
-        disk.remove_child("source");
+        remove_all(disk, "backingStore");
+        remove_all(disk, "source");
         disk.prepend_child("source").append_attribute("file") = image.c_str();
     }
 };
@@ -144,7 +154,7 @@ struct DiskTwice {
 void set_source(pugi::xml_node disk, const DiskDevice& device) {
     for (const char* old : {"driver", "source", "backingStore", "mirror", "auth", "encryption",
                             "readonly", "shareable", "transient"}) {
-        disk.remove_child(old);
+        remove_all(disk, old);
     }
     disk.remove_attribute("type");
     disk.prepend_attribute("type") = device.uri ? "network" : "file";
@@ -199,7 +209,7 @@ Result<std::vector<DiskSource>> disk_sources(std::string_view machine_xml) {
     return sources;
 }
 
-Result<std::vector<std::string>> disk_targets(std::string_view machine_xml) {
+Result<std::vector<std::string>> disk_targets(std::string_view machine_xml, DriveKind kind) {
     pugi::xml_document document;
     const auto domain = machine_in(document, machine_xml);
     if (!domain) {
@@ -207,7 +217,9 @@ Result<std::vector<std::string>> disk_targets(std::string_view machine_xml) {
     }
     std::vector<std::string> targets;
     for (const pugi::xml_node& disk : domain->child("devices").children("disk")) {
-        targets.emplace_back(disk.child("target").attribute("dev").as_string());
+        if (kind == DriveKind::any || is_disk(disk)) {
+            targets.emplace_back(disk.child("target").attribute("dev").as_string());
+        }
     }
     return targets;
 }
@@ -330,16 +342,18 @@ Result<std::string> adapt_machine(std::string_view xml, const std::string& name,
     }
     pugi::xml_node machine = *domain;
     machine.remove_attribute("id");
-    machine.remove_child("uuid");
-    machine.child("os").remove_child("nvram");  // a file of the other machine's; it gets its own
-    machine.remove_child("name");
+    remove_all(machine, "uuid");
+    remove_all(machine.child("os"), "nvram");  // a file of the other machine's; it gets its own
+    remove_all(machine, "name");
     machine.prepend_child("name").text() = name.c_str();
     pugi::xml_node devices = machine.child("devices");
     std::size_t next = 0;
     for (pugi::xml_node disk : devices.children("disk")) {
-        const std::string_view device = disk.attribute("device").as_string("disk");
-        if (device != "disk") {
-            disk.remove_child("source");  // the medium in a drive, which is not there now
+        if (!is_disk(disk)) {
+            // The medium in a drive, which is not there now.
+            for (const char* medium : {"source", "backingStore", "mirror"}) {
+                remove_all(disk, medium);
+            }
         } else if (next < disks.size()) {
             set_source(disk, disks[next++]);
         } else {
@@ -351,7 +365,9 @@ Result<std::string> adapt_machine(std::string_view xml, const std::string& name,
                                                "name one for each, in the XML's order",
                                                next, disks.size()));
     }
-    while (isolated && (devices.remove_child("interface") || devices.remove_child("hostdev"))) {
+    if (isolated) {
+        remove_all(devices, "interface");
+        remove_all(devices, "hostdev");
     }
     return text_of(document);
 }

@@ -34,8 +34,11 @@ struct DiskSource {
 // invalid: not the XML of a machine.
 Result<std::vector<DiskSource>> disk_sources(std::string_view machine_xml);
 
+enum class DriveKind { any, disk };  // disk: none that takes a medium, such as a CD-ROM's
+
 // The machine's disks by target, in their order: "vda".
-Result<std::vector<std::string>> disk_targets(std::string_view machine_xml);
+Result<std::vector<std::string>> disk_targets(std::string_view machine_xml,
+                                              DriveKind kind = DriveKind::any);
 
 // The first name of the bus's kind that no disk of the machine has: "vdb" for virtio, "sdb" for
 // sata, scsi and usb, "hdb" for ide.
@@ -83,8 +86,8 @@ struct NewMachine {
 std::string machine_xml(const NewMachine& machine);
 
 // The XML of a machine that was, as a new one: another name, no UUID, these disks in the place of
-// its own, each with the target and bus that the XML gives it. ISOLATED: no network. invalid: it is
-// not the XML of a machine, or has another number of disks.
+// its own, each with the target and bus that the XML gives it; other drives are empty. ISOLATED: no
+// network. invalid: it is not the XML of a machine, or has another number of disks.
 Result<std::string> adapt_machine(std::string_view xml, const std::string& name,
                                   const std::vector<DiskDevice>& disks, bool isolated);
 

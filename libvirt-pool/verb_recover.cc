@@ -69,7 +69,7 @@ class Recovering {
 Outcome<std::vector<std::string>> Recovering::targets() const {
     std::vector<std::string> names;
     if (!given_xml_.empty()) {
-        auto given = disk_targets(given_xml_);
+        auto given = disk_targets(given_xml_, DriveKind::disk);
         if (!given) {
             return std::unexpected(pool_failure(given.error()));
         }

@@ -180,6 +180,26 @@ TEST(MachineXml, ALostMachineComesBackWithOtherDisks) {
     EXPECT_NE(xml->find("52:54:00"), std::string::npos);
 }
 
+TEST(MachineXml, ADriveIsNoDisk) {
+    EXPECT_EQ(*disk_targets(kLost), (std::vector<std::string>{"vda", "sda", "vdb"}));
+    EXPECT_EQ(*disk_targets(kLost, DriveKind::disk), (std::vector<std::string>{"vda", "vdb"}));
+}
+
+// A second of what is there once only would count when the first has been removed.
+TEST(MachineXml, NothingOfTheLostMachineIsLeftOver) {
+    const auto xml = adapt_machine(R"(<domain><name>web</name><uuid>1</uuid><uuid>2</uuid><devices>
+        <disk><source file='/gone'/><source file='/gone2'/><backingStore/><backingStore>
+          <source file='/gone3'/></backingStore><target dev='vda'/></disk>
+        <disk device='cdrom'><source file='/gone.iso'/><mirror><source file='/gone4'/></mirror>
+          <backingStore><source file='/gone5'/></backingStore><target dev='sda'/></disk>
+        </devices></domain>)",
+                                   "web", {{.file = "/x"}}, false);
+    ASSERT_TRUE(xml);
+    EXPECT_EQ(xml->find("gone"), std::string::npos) << *xml;
+    EXPECT_EQ(xml->find("uuid"), std::string::npos);
+    EXPECT_EQ(disk_sources(*xml)->size(), 1U);
+}
+
 TEST(MachineXml, AnIsolatedMachineHasNoNetwork) {
     const auto xml = adapt_machine(kLost, "web", {{.file = "/x"}, {.file = "/y"}}, true);
     ASSERT_TRUE(xml);
