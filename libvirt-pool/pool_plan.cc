@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <iterator>
 #include <map>
 #include <utility>
 
@@ -50,7 +51,7 @@ class Planning {
         } else if (present.referenced) {
             keep(Matter::held_back, std::move(present.file));
         } else if (is_wanted) {
-            plan_.actions.push_back({Step::replace, std::move(present.file), found->second});
+            changes_.push_back({Step::replace, std::move(present.file), found->second});
         } else {
             plan_.actions.push_back({Step::remove, std::move(present.file), {}});
         }
@@ -69,10 +70,9 @@ class Planning {
                                     total));
         }
         for (auto& [file, terms] : wanted_) {
-            plan_.actions.push_back({Step::create, file, std::move(terms)});
+            changes_.push_back({Step::create, file, std::move(terms)});
         }
-        std::ranges::stable_partition(
-            plan_.actions, [](const auto& action) { return action.step == Step::remove; });
+        std::ranges::move(changes_, std::back_inserter(plan_.actions));
         return std::move(plan_);
     }
 
@@ -88,7 +88,8 @@ class Planning {
     std::vector<std::string> seen_;
     std::size_t kept_ = 0;    // wanted ones that are there
     std::size_t others_ = 0;  // files that stay though no disk of the selection has them
-    PoolPlan plan_;
+    std::vector<PoolPlan::Action> changes_;
+    PoolPlan plan_;  // its actions are the removals until the end
 };
 
 }  // namespace
