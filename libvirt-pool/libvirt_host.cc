@@ -23,11 +23,6 @@ struct PoolFree {
 };
 using Pool = std::unique_ptr<virStoragePool, PoolFree>;
 
-struct TextFree {
-    void operator()(char* text) const { std::free(text); }
-};
-using Text = std::unique_ptr<char, TextFree>;
-
 std::string pool_xml(const std::string& name, const std::string& path) {
     pugi::xml_document document;
     pugi::xml_node pool = document.append_child("pool");
@@ -42,7 +37,7 @@ std::string pool_xml(const std::string& name, const std::string& path) {
 Result<PoolFacts> facts_of(virStoragePool* pool) {
     PoolFacts facts;
     facts.name = virStoragePoolGetName(pool);
-    const Text xml(virStoragePoolGetXMLDesc(pool, 0));
+    const LibvirtText xml(virStoragePoolGetXMLDesc(pool, 0));
     pugi::xml_document document;
     if (!xml || !document.load_string(xml.get())) {
         return libvirt_failed(fmt::format("pool {}", escaped(facts.name)));

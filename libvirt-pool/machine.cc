@@ -5,8 +5,6 @@
 #include <fmt/format.h>
 #include <libvirt/libvirt.h>
 
-#include <cstdlib>
-
 #include "catalog/disk_name.h"
 #include "libvirt-pool/libvirt_error.h"
 
@@ -14,16 +12,11 @@ namespace signpost {
 
 namespace {
 
-struct TextFree {
-    void operator()(char* text) const { std::free(text); }
-};
-using Text = std::unique_ptr<char, TextFree>;
-
 // libvirt keeps this with the running machine: it outlives libvirtd, and ends with QEMU.
 constexpr const char* kHeld = "urn:signpost-pool:held";
 
 bool is_marked(virDomain* machine) {
-    return Text(virDomainGetMetadata(machine, VIR_DOMAIN_METADATA_ELEMENT, kHeld,
+    return LibvirtText(virDomainGetMetadata(machine, VIR_DOMAIN_METADATA_ELEMENT, kHeld,
                                      VIR_DOMAIN_AFFECT_LIVE)) != nullptr;
 }
 
@@ -81,8 +74,9 @@ Result<MachineFacts> Machine::facts() const {
     facts.uuid = uuid;
     facts.state = state_of(machine);
     facts.persistent = virDomainIsPersistent(machine) == 1;
-    const Text now(virDomainGetXMLDesc(machine, VIR_DOMAIN_XML_SECURE));
-    const Text next(virDomainGetXMLDesc(machine, VIR_DOMAIN_XML_SECURE | VIR_DOMAIN_XML_INACTIVE));
+    const LibvirtText now(virDomainGetXMLDesc(machine, VIR_DOMAIN_XML_SECURE));
+    const LibvirtText next(
+        virDomainGetXMLDesc(machine, VIR_DOMAIN_XML_SECURE | VIR_DOMAIN_XML_INACTIVE));
     if (!now || !next) {
         return failed();
     }
