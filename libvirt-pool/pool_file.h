@@ -3,6 +3,9 @@
 // Files in a pool's directory: how each is opened and made, and what the system's errors mean. KIND
 // and name begin the message: "volume a.qcow2: No such file or directory".
 //
+// A record is a small file of JSON beside the volumes: its name begins with a dot, so that libvirt
+// does not take it for one.
+//
 // Threads: any; two writers of one file: the last one wins.
 
 #pragma once
@@ -30,5 +33,16 @@ inline constexpr std::string_view kTemporaryPrefix = ".signpost-new-";
 // is renamed, with the flags that renameat2() knows, when it is on disk. Errors: as file_failed.
 Result<void> write_whole(int directory, std::string_view kind, const std::string& file,
                          unsigned flags, const std::function<bool(int fd)>& write);
+
+inline constexpr std::size_t kMaxState = 1024 * 1024;  // bytes
+
+// A record, replaced as a whole, and on disk when this returns.
+Result<void> write_state(int directory, const std::string& file, const std::string& text);
+
+// invalid: not a regular file, or larger than kMaxState.
+Result<std::string> read_state(int directory, const std::string& file);
+
+// What is not there is no error.
+Result<void> remove_state(int directory, const std::string& file);
 
 }  // namespace signpost

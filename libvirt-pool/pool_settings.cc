@@ -7,7 +7,7 @@
 #include <algorithm>
 
 #include "libvirt-pool/pool_json.h"
-#include "libvirt-pool/state_file.h"
+#include "libvirt-pool/pool_file.h"
 #include "terminal/text.h"
 
 namespace signpost {

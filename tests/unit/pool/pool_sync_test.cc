@@ -12,7 +12,7 @@
 
 #include "catalog/memory_catalog.h"
 #include "libvirt-pool/machine_references.h"
-#include "libvirt-pool/state_file.h"
+#include "libvirt-pool/pool_file.h"
 #include "tests/unit/disk/programs.h"
 
 namespace signpost::test {

@@ -5,8 +5,8 @@
 #include <gtest/gtest.h>
 
 #include "libvirt-pool/pool_directory.h"
+#include "libvirt-pool/pool_file.h"
 #include "libvirt-pool/pool_json.h"
-#include "libvirt-pool/state_file.h"
 #include "libvirt-pool/volume_name.h"
 #include "tests/unit/disk/programs.h"
 
