@@ -93,8 +93,9 @@ PoolResult run(const PoolContext& context, const AttachVerb& verb) {
         return ExitCode::ok;
     }
     const bool off = open->facts.state == MachineFacts::State::off;
-    const auto attached =
-        open->machine.attach(xml, off ? Machine::Reach::next_start : Machine::Reach::both);
+    const auto attached = open->machine.attach(xml, off ? Machine::Reach::next_start
+                                                    : open->facts.persistent ? Machine::Reach::both
+                                                                             : Machine::Reach::now);
     if (!attached) {
         return std::unexpected(pool_failure(attached.error()));
     }

@@ -19,6 +19,10 @@ for name in vm other; do
     virsh define "$tmp/$name.xml" >/dev/null
 done
 virsh start vm >/dev/null
+tiny_machine passing >"$tmp/passing.xml"
+virsh create "$tmp/passing.xml" >/dev/null # libvirt forgets it when it is off
+pool attach passing three --readonly
+virsh destroy passing >/dev/null
 
 pool attach vm one --readonly
 virsh domblklist vm >"$tmp/out"
