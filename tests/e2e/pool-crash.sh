@@ -61,6 +61,15 @@ heal() {
     done
 }
 
+# The volume, for qemu-img; with the chain that hydrate has spelled out for the next start.
+as_it_would_start() {
+    local behind=''
+    ! virsh dumpxml "$machine" --inactive | has "name='web01/vda'" ||
+        behind=,backing.driver=raw,backing.file.driver=nbd,backing.file.export=web01/vda
+    [ -z "$behind" ] || behind+=,backing.file.host=127.0.0.1,backing.file.port=${port[alpha]}
+    echo "driver=qcow2,file.filename=$volume$behind"
+}
+
 # As after a loss of power: what the volume holds now, with what the guest had said it had flushed.
 flushed_is_there() {
     local qemu at i found
@@ -69,7 +78,7 @@ flushed_is_there() {
     at=$(last_written)
     found=0
     qemu-img check -U -q "$volume" || [ $? = 3 ] || fail "the volume is damaged"
-    qemu-img convert -U -O raw "$volume" "$tmp/now.raw"
+    qemu-img convert -U -O raw --image-opts "$(as_it_would_start)" "$tmp/now.raw"
     [ -z "$qemu" ] || kill -CONT "$qemu" 2>/dev/null || true
     [ -n "$at" ] || return 0
     dd if="$tmp/now.raw" of="$tmp/now.ext4" bs=1M skip=32 conv=sparse status=none
