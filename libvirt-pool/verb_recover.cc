@@ -41,6 +41,11 @@ Outcome<std::string> read_xml(const std::string& path) {
     return text;
 }
 
+bool is_running(const Machine& machine) {
+    const auto facts = machine.facts();
+    return facts && facts->state == MachineFacts::State::running;
+}
+
 class Recovering {
    public:
     Recovering(const PoolContext& context, const OpenPool& pool, const RecoverVerb& verb)
@@ -201,7 +206,10 @@ Outcome<Machine> Recovering::define() const {
     }
     auto machine = pool_.host.define_machine(*xml);
     if (!machine) {
-        return std::unexpected(pool_failure(machine.error()));
+        // An earlier call's may have been under way in libvirt, whatever became of that call.
+        there = pool_.host.machine(verb_.machine);
+        return there ? Outcome<Machine>(std::move(*there))
+                     : std::unexpected(pool_failure(machine.error()));
     }
     return std::move(*machine);
 }
@@ -219,7 +227,9 @@ Outcome<void> Recovering::start(const Machine& machine) const {
     }
     if (facts->state != MachineFacts::State::running) {
         const bool off = facts->state == MachineFacts::State::off;
-        if (const auto started = off ? machine.start() : machine.resume(); !started) {
+        const auto started = off ? machine.start() : machine.resume();
+        // An earlier call's may have been under way in libvirt, whatever became of that call.
+        if (!started && !is_running(machine)) {
             return std::unexpected(pool_failure(started.error()));
         }
     }

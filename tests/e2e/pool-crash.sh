@@ -64,9 +64,11 @@ heal() {
 # The volume, for qemu-img; with the chain that hydrate has spelled out for the next start.
 as_it_would_start() {
     local behind=''
-    ! virsh dumpxml "$machine" --inactive | has "name='web01/vda'" ||
+    if ! qemu-img info -U "$volume" | has '^backing file:' &&
+        virsh dumpxml "$machine" --inactive | has "name='web01/vda'"; then
         behind=,backing.driver=raw,backing.file.driver=nbd,backing.file.export=web01/vda
-    [ -z "$behind" ] || behind+=,backing.file.host=127.0.0.1,backing.file.port=${port[alpha]}
+        behind+=,backing.file.host=127.0.0.1,backing.file.port=${port[alpha]}
+    fi
     echo "driver=qcow2,file.filename=$volume$behind"
 }
 
