@@ -65,17 +65,17 @@ void LibvirtHost::Close::operator()(_virConnect* connection) const {
     virConnectClose(connection);
 }
 
+std::string LibvirtHost::default_uri() {
+    const char* given = std::getenv("LIBVIRT_DEFAULT_URI");
+    return given != nullptr && *given != '\0' ? given
+           : ::geteuid() == 0                 ? "qemu:///system"
+                                              : "qemu:///session";
+}
+
 Result<LibvirtHost> LibvirtHost::connect(const std::string& uri) {
     // libvirt would print each error by itself.
     virSetErrorFunc(nullptr, [](void*, virError*) {});
-    std::string wanted = uri;
-    if (const char* given = std::getenv("LIBVIRT_DEFAULT_URI");
-        wanted.empty() && given != nullptr) {
-        wanted = given;
-    }
-    if (wanted.empty()) {
-        wanted = ::geteuid() == 0 ? "qemu:///system" : "qemu:///session";
-    }
+    std::string wanted = uri.empty() ? default_uri() : uri;
     std::unique_ptr<_virConnect, Close> connection(
         virConnectOpenAuth(wanted.c_str(), virConnectAuthPtrDefault, 0));
     if (!connection) {

@@ -36,9 +36,11 @@ struct PoolFacts {
 
 class LibvirtHost {
    public:
-    // URI as virsh --connect has it; empty: $LIBVIRT_DEFAULT_URI, else qemu:///system for root, and
-    // qemu:///session for others.
+    // URI as virsh --connect has it; empty: default_uri().
     static Result<LibvirtHost> connect(const std::string& uri);
+
+    // $LIBVIRT_DEFAULT_URI, else qemu:///system for root, and qemu:///session for others.
+    static std::string default_uri();
 
     const std::string& uri() const { return uri_; }
 

@@ -17,7 +17,7 @@ constexpr const char* kHeld = "urn:signpost-pool:held";
 
 bool is_marked(virDomain* machine) {
     return LibvirtText(virDomainGetMetadata(machine, VIR_DOMAIN_METADATA_ELEMENT, kHeld,
-                                     VIR_DOMAIN_AFFECT_LIVE)) != nullptr;
+                                            VIR_DOMAIN_AFFECT_LIVE)) != nullptr;
 }
 
 int mark(virDomain* machine, const char* element) {

@@ -8,6 +8,68 @@
 
 namespace signpost {
 
+namespace {
+
+Outcome<PoolSettings> settings_in(const PoolDirectory& directory, const PoolOptions& options) {
+    auto settings = read_settings(directory.descriptor());
+    if (!settings && settings.error().code == Errc::not_found) {
+        return failure(ExitCode::conflict,
+                       fmt::format("pool {}: its directory {} was not made by signpost-pool, and "
+                                   "stays as it is",
+                                   escaped(options.pool), escaped(directory.path())));
+    }
+    if (!settings) {
+        return std::unexpected(pool_failure(settings.error()));
+    }
+    settings->via = options.via.value_or(settings->via);
+    settings->catalog = options.catalog.empty() ? settings->catalog : options.catalog;
+    return std::move(*settings);
+}
+
+}  // namespace
+
+std::string default_pool_path(const std::string& uri, const std::string& pool) {
+    if (!uri.ends_with("/session")) {
+        return "/var/lib/libvirt/images/signpost/" + pool;
+    }
+    const char* data = std::getenv("XDG_DATA_HOME");
+    const char* home = std::getenv("HOME");
+    return data != nullptr && *data == '/'
+               ? fmt::format("{}/libvirt/images/signpost/{}", data, pool)
+               : fmt::format("{}/.local/share/libvirt/images/signpost/{}",
+                             home != nullptr ? home : "", pool);
+}
+
+Outcome<void> check_pool_name(const std::string& pool) {
+    if (pool.empty() || pool.starts_with('.') || pool.contains('/')) {
+        return failure(ExitCode::usage, fmt::format("--pool {}: a pool's name is that of a "
+                                                    "directory, without / and no . in front",
+                                                    escaped(pool)));
+    }
+    return {};
+}
+
+Outcome<PoolPlace> open_pool_place(const PoolOptions& options) {
+    if (const auto named = check_pool_name(options.pool); !named) {
+        return std::unexpected(named.error());
+    }
+    const std::string uri = options.connect.empty() ? LibvirtHost::default_uri() : options.connect;
+    auto directory = PoolDirectory::open(options.path.empty() ? default_pool_path(uri, options.pool)
+                                                              : options.path);
+    if (!directory) {
+        Failure why = pool_failure(directory.error());
+        if (directory.error().code == Errc::not_found) {
+            why.message += "; `signpost-pool define` makes it, and --path names one elsewhere";
+        }
+        return std::unexpected(std::move(why));
+    }
+    auto settings = settings_in(*directory, options);
+    if (!settings) {
+        return std::unexpected(settings.error());
+    }
+    return PoolPlace{std::move(*directory), std::move(*settings)};
+}
+
 Outcome<OpenPool> open_pool(const PoolOptions& options) {
     auto host = LibvirtHost::connect(options.connect);
     if (!host) {
@@ -30,19 +92,10 @@ Outcome<OpenPool> open_pool(const PoolOptions& options) {
     if (!directory) {
         return std::unexpected(pool_failure(directory.error()));
     }
-    auto settings = read_settings(directory->descriptor());
+    auto settings = settings_in(*directory, options);
     if (!settings) {
-        Failure why = pool_failure(settings.error());
-        if (settings.error().code == Errc::not_found) {
-            why = {ExitCode::conflict,
-                   fmt::format("pool {}: its directory {} was not made by signpost-pool, and stays "
-                               "as it is",
-                               escaped(options.pool), escaped(directory->path()))};
-        }
-        return std::unexpected(std::move(why));
+        return std::unexpected(settings.error());
     }
-    settings->via = options.via.value_or(settings->via);
-    settings->catalog = options.catalog.empty() ? settings->catalog : options.catalog;
     return OpenPool{std::move(*host), std::move(*directory), std::move(*settings)};
 }
 

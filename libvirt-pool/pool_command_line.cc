@@ -31,6 +31,7 @@ struct Words {
     std::vector<std::string> disks;
     PoolOptions options;
     DefineVerb define;
+    SyncVerb sync;
     RepairVerb repair;
     std::string machine;
     AttachVerb attach{{}, *DiskName::parse("x"), {}, "virtio", false, false, false};
@@ -91,7 +92,9 @@ void add_pool_verbs(CLI::App& app, Words& words) {
         ->type_name("NAME");
     verb(app, "sync", "make the pool's volumes equal to the catalog's disks",
          "  signpost-pool sync\n"
-         "  signpost-pool sync --pool web --dry-run");
+         "  signpost-pool sync --pool web --dry-run")
+        ->add_flag("--offline", words.sync.offline,
+                   "without libvirt, before it runs: only make what is missing");
     verb(app, "watch",
          "keep the pool equal to the catalog, and let machines go on that an outage has stopped",
          "  signpost-pool watch\n"
@@ -237,7 +240,7 @@ Outcome<PoolVerb> verb_of(const CLI::App& app, Words& words) {
         return words.define;
     }
     if (name == "sync") {
-        return SyncVerb{};
+        return words.sync;
     }
     if (name == "status") {
         return PoolStatusVerb{};

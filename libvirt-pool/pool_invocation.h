@@ -36,7 +36,9 @@ struct DefineVerb {
     std::string server;
 };
 
-struct SyncVerb {};
+struct SyncVerb {
+    bool offline = false;  // libvirt does not run yet
+};
 
 struct PoolStatusVerb {};
 

@@ -143,7 +143,8 @@ std::string sync_json(const SyncReport& report, bool dry_run) {
                     {"actions", actions},
                     {"remarks", remarks},
                     {"failed", failed},
-                    {"refreshed", report.refreshed}});
+                    {"refreshed", report.refreshed},
+                    {"offline", report.offline}});
 }
 
 std::string status_json(const std::string& pool, const std::string& path, const NbdUri& via,

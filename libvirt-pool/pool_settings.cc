@@ -6,8 +6,8 @@
 
 #include <algorithm>
 
-#include "libvirt-pool/pool_json.h"
 #include "libvirt-pool/pool_file.h"
+#include "libvirt-pool/pool_json.h"
 #include "terminal/text.h"
 
 namespace signpost {

@@ -49,8 +49,31 @@ class PassLock {
     int descriptor_;
 };
 
+// HOST null: nobody can tell, so each file counts as referred to.
+Result<void> mark_referenced(const SyncTerms& terms, const LibvirtHost* host,
+                             const PoolDirectory& directory, std::vector<PresentVolume>& present) {
+    if (host == nullptr) {
+        for (PresentVolume& volume : present) {
+            volume.referenced = true;
+        }
+        return {};
+    }
+    const auto machines = host->machines();
+    if (!machines) {
+        return std::unexpected(machines.error());
+    }
+    const auto referenced = referenced_files(*machines, terms.pool, directory, present);
+    if (!referenced) {
+        return std::unexpected(referenced.error());
+    }
+    for (PresentVolume& volume : present) {
+        volume.referenced = referenced->contains(volume.file);
+    }
+    return {};
+}
+
 Result<PoolPlan> make_plan(const SyncTerms& terms, const PoolSettings& settings, Catalog& catalog,
-                           const LibvirtHost& host, const PoolDirectory& directory) {
+                           const LibvirtHost* host, const PoolDirectory& directory) {
     auto wanted = terms.wanted != nullptr
                       ? *terms.wanted
                       : select_volumes(catalog, settings.selection, settings.via);
@@ -61,24 +84,14 @@ Result<PoolPlan> make_plan(const SyncTerms& terms, const PoolSettings& settings,
     if (!present) {
         return std::unexpected(present.error());
     }
-    const auto machines = host.machines();
-    if (!machines) {
-        return std::unexpected(machines.error());
-    }
-    const auto referenced = referenced_files(*machines, terms.pool, directory, *present);
-    if (!referenced) {
-        return std::unexpected(referenced.error());
-    }
-    for (PresentVolume& volume : *present) {
-        volume.referenced = referenced->contains(volume.file);
+    if (const auto marked = mark_referenced(terms, host, directory, *present); !marked) {
+        return std::unexpected(marked.error());
     }
     return plan_pool(std::move(*wanted), std::move(*present));
 }
 
-}  // namespace
-
-Result<SyncReport> sync_pool(const SyncTerms& terms, const PoolSettings& settings, Catalog& catalog,
-                             const LibvirtHost& host, const PoolDirectory& directory) {
+Result<SyncReport> pass(const SyncTerms& terms, const PoolSettings& settings, Catalog& catalog,
+                        const LibvirtHost* host, const PoolDirectory& directory) {
     const auto lock = PassLock::take(directory);
     if (!lock) {
         return std::unexpected(lock.error());
@@ -87,7 +100,7 @@ Result<SyncReport> sync_pool(const SyncTerms& terms, const PoolSettings& setting
     if (!plan) {
         return std::unexpected(plan.error());
     }
-    SyncReport report{std::move(*plan), {}, false};
+    SyncReport report{std::move(*plan), {}, false, host == nullptr};
     if (terms.dry_run) {
         return report;
     }
@@ -104,14 +117,26 @@ Result<SyncReport> sync_pool(const SyncTerms& terms, const PoolSettings& setting
             terms.progress(++done, report.plan.actions.size());
         }
     }
-    if (!report.plan.actions.empty() || terms.refresh_always) {
-        const auto refreshed = host.refresh_pool(terms.pool);
+    if (host != nullptr && (!report.plan.actions.empty() || terms.refresh_always)) {
+        const auto refreshed = host->refresh_pool(terms.pool);
         if (!refreshed) {
             return std::unexpected(refreshed.error());
         }
         report.refreshed = true;
     }
     return report;
+}
+
+}  // namespace
+
+Result<SyncReport> sync_pool(const SyncTerms& terms, const PoolSettings& settings, Catalog& catalog,
+                             const LibvirtHost& host, const PoolDirectory& directory) {
+    return pass(terms, settings, catalog, &host, directory);
+}
+
+Result<SyncReport> sync_pool_offline(const SyncTerms& terms, const PoolSettings& settings,
+                                     Catalog& catalog, const PoolDirectory& directory) {
+    return pass(terms, settings, catalog, nullptr, directory);
 }
 
 }  // namespace signpost

@@ -38,11 +38,17 @@ struct SyncReport {
     PoolPlan plan;
     std::vector<Failed> failed;  // actions that are still to be done
     bool refreshed = false;
+    bool offline = false;  // libvirt was not asked what is a machine's
 };
 
 // Errors of the catalog and of libvirt; invalid: too many disks. unavailable: another pass is under
 // way and does not end. Nothing has been changed then.
 Result<SyncReport> sync_pool(const SyncTerms& terms, const PoolSettings& settings, Catalog& catalog,
                              const LibvirtHost& host, const PoolDirectory& directory);
+
+// The same where libvirt does not run: it makes what is missing. Any file that is there may be a
+// machine's, so all of them stay as they are.
+Result<SyncReport> sync_pool_offline(const SyncTerms& terms, const PoolSettings& settings,
+                                     Catalog& catalog, const PoolDirectory& directory);
 
 }  // namespace signpost

@@ -46,6 +46,20 @@ struct OpenPool {
 
 Outcome<OpenPool> open_pool(const PoolOptions& options);
 
+// As much of it as there is without libvirt: at --path, or else where `define` puts a pool.
+struct PoolPlace {
+    PoolDirectory directory;
+    PoolSettings settings;
+};
+
+Outcome<PoolPlace> open_pool_place(const PoolOptions& options);
+
+// usage: a name that no directory can have.
+Outcome<void> check_pool_name(const std::string& pool);
+
+// Where `define` puts a pool unless it is told; URI: libvirt's.
+std::string default_pool_path(const std::string& uri, const std::string& pool);
+
 // A machine, with its disks that lie in the pool.
 struct OpenMachine {
     OpenPool pool;

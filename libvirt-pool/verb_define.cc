@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <cstdlib>
 #include <filesystem>
 
 #include "libvirt-pool/pool_verbs.h"
@@ -12,27 +11,6 @@ namespace signpost {
 namespace {
 
 constexpr const char* kDefaultVia = "nbd+unix:///?socket=/run/signpost/nbd.sock";
-
-std::string default_path(const LibvirtHost& host, const std::string& pool) {
-    if (!host.uri().ends_with("/session")) {
-        return "/var/lib/libvirt/images/signpost/" + pool;
-    }
-    const char* data = std::getenv("XDG_DATA_HOME");
-    const char* home = std::getenv("HOME");
-    return data != nullptr && *data == '/'
-               ? fmt::format("{}/libvirt/images/signpost/{}", data, pool)
-               : fmt::format("{}/.local/share/libvirt/images/signpost/{}",
-                             home != nullptr ? home : "", pool);
-}
-
-Outcome<void> check_name(const std::string& pool) {
-    if (pool.empty() || pool.starts_with('.') || pool.contains('/')) {
-        return failure(ExitCode::usage, fmt::format("--pool {}: a pool's name is that of a "
-                                                    "directory, without / and no . in front",
-                                                    escaped(pool)));
-    }
-    return {};
-}
 
 // Where a volume's header shall point must be a form that libvirt can read there.
 Outcome<NbdUri> via_of(const PoolOptions& options) {
@@ -50,7 +28,7 @@ Outcome<NbdUri> via_of(const PoolOptions& options) {
 
 PoolResult run(const PoolContext& context, const DefineVerb& verb) {
     const PoolOptions& options = context.options;
-    if (const auto named = check_name(options.pool); !named) {
+    if (const auto named = check_pool_name(options.pool); !named) {
         return std::unexpected(named.error());
     }
     auto via = via_of(options);
@@ -67,7 +45,7 @@ PoolResult run(const PoolContext& context, const DefineVerb& verb) {
         return std::unexpected(pool_failure(host.error()));
     }
     const std::string path = std::filesystem::absolute(
-        options.path.empty() ? default_path(*host, options.pool) : options.path);
+        options.path.empty() ? default_pool_path(host->uri(), options.pool) : options.path);
     const auto wanted = select_volumes(**catalog, settings.selection, settings.via);
     if (!wanted) {
         return std::unexpected(catalog_failure(wanted.error()));

@@ -27,14 +27,19 @@ TEST(PoolCommandLine, OptionsMayStandAnywhere) {
 }
 
 TEST(PoolCommandLine, Recover) {
-    const auto verb = parsed<RecoverVerb>({"recover", "web01/vda", "web01/vdb", "--name", "web01",
-                                           "--memory", "4096", "--isolated"});
+    const auto verb = parsed<RecoverVerb>(
+        {"recover", "web01/vda", "web01/vdb", "--name", "web01", "--memory", "4096", "--isolated"});
     ASSERT_EQ(verb.disks.size(), 2U);
     EXPECT_EQ(verb.disks[1].str(), "web01/vdb");
     EXPECT_EQ(verb.machine, "web01");
     EXPECT_EQ(verb.memory_mib, 4096U);
     EXPECT_TRUE(verb.isolated);
     EXPECT_EQ(verb.bus, "sata");
+}
+
+TEST(PoolCommandLine, SyncAsksLibvirtUnlessTold) {
+    EXPECT_FALSE(parsed<SyncVerb>({"sync"}).offline);
+    EXPECT_TRUE(parsed<SyncVerb>({"sync", "--offline"}).offline);
 }
 
 TEST(PoolCommandLine, RateIsInMebibytes) {

@@ -103,6 +103,30 @@ TEST_F(PoolSyncTest, ADryRunChangesNothing) {
     EXPECT_TRUE(files().empty());
 }
 
+TEST_F(PoolSyncTest, WithoutLibvirtOnlyWhatIsMissingIsMade) {
+    publish({{"a", 512}, {"b", 512}, {"c", 512}});
+    sync();
+    ASSERT_EQ(::unlinkat(directory_.descriptor(), "c.qcow2", 0), 0);
+    publish({{"a", 1024}, {"c", 512}, {"d", 512}});
+    const auto report =
+        sync_pool_offline({"p", false, true, nullptr}, settings_, catalog_, directory_);
+    ASSERT_TRUE(report) << report.error().message;
+    EXPECT_TRUE(report->offline);
+    EXPECT_FALSE(report->refreshed);
+    EXPECT_EQ(report->plan.actions.size(), 2U);
+    EXPECT_EQ(report->plan.remarks,
+              (std::vector<PoolPlan::Remark>{{Matter::held_back, "a.qcow2"},
+                                             {Matter::held_back, "b.qcow2"}}));
+    EXPECT_EQ(files(), (std::vector<std::string>{"a.qcow2", "b.qcow2", "c.qcow2", "d.qcow2"}));
+    EXPECT_EQ(inspect_volume(directory_.descriptor(), "a.qcow2")->terms.size, 512U);
+}
+
+TEST_F(PoolSyncTest, ADryRunWithoutLibvirtChangesNothing) {
+    publish({{"a", 512}});
+    EXPECT_TRUE(sync_pool_offline({"p", true, false, nullptr}, settings_, catalog_, directory_));
+    EXPECT_TRUE(files().empty());
+}
+
 TEST_F(PoolSyncTest, WhatAMachineHasWrittenStays) {
     publish({{"a", 1 << 20}, {"b", 1 << 20}});
     sync();
