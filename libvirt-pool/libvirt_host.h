@@ -44,6 +44,9 @@ class LibvirtHost {
 
     const std::string& uri() const { return uri_; }
 
+    // libvirt's own; for its events.
+    _virConnect* connection() const { return connection_.get(); }
+
     // Of the hypervisor's libvirt: 9'000'000 is 9.0.0.
     unsigned long version() const;
 
