@@ -8,26 +8,6 @@
 
 namespace signpost {
 
-namespace {
-
-Outcome<PoolSettings> settings_in(const PoolDirectory& directory, const PoolOptions& options) {
-    auto settings = read_settings(directory.descriptor());
-    if (!settings && settings.error().code == Errc::not_found) {
-        return failure(ExitCode::conflict,
-                       fmt::format("pool {}: its directory {} was not made by signpost-pool, and "
-                                   "stays as it is",
-                                   escaped(options.pool), escaped(directory.path())));
-    }
-    if (!settings) {
-        return std::unexpected(pool_failure(settings.error()));
-    }
-    settings->via = options.via.value_or(settings->via);
-    settings->catalog = options.catalog.empty() ? settings->catalog : options.catalog;
-    return std::move(*settings);
-}
-
-}  // namespace
-
 std::string default_pool_path(const std::string& uri, const std::string& pool) {
     if (!uri.ends_with("/session")) {
         return "/var/lib/libvirt/images/signpost/" + pool;
@@ -47,6 +27,22 @@ Outcome<void> check_pool_name(const std::string& pool) {
                                                     escaped(pool)));
     }
     return {};
+}
+
+Outcome<PoolSettings> settings_in(const PoolDirectory& directory, const PoolOptions& options) {
+    auto settings = read_settings(directory.descriptor());
+    if (!settings && settings.error().code == Errc::not_found) {
+        return failure(ExitCode::conflict,
+                       fmt::format("pool {}: its directory {} was not made by signpost-pool, and "
+                                   "stays as it is",
+                                   escaped(options.pool), escaped(directory.path())));
+    }
+    if (!settings) {
+        return std::unexpected(pool_failure(settings.error()));
+    }
+    settings->via = options.via.value_or(settings->via);
+    settings->catalog = options.catalog.empty() ? settings->catalog : options.catalog;
+    return std::move(*settings);
 }
 
 Outcome<PoolPlace> open_pool_place(const PoolOptions& options) {

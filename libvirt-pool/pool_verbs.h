@@ -54,6 +54,9 @@ struct PoolPlace {
 
 Outcome<PoolPlace> open_pool_place(const PoolOptions& options);
 
+// What `define` has written there, with what the command line says otherwise.
+Outcome<PoolSettings> settings_in(const PoolDirectory& directory, const PoolOptions& options);
+
 // usage: a name that no directory can have.
 Outcome<void> check_pool_name(const std::string& pool);
 

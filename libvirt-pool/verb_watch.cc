@@ -45,6 +45,7 @@ class Watching {
     Outcome<void> look();
     Outcome<void> open();
     void close();
+    Outcome<void> read_settings_again();
     Outcome<void> open_catalog();
     Outcome<void> sync_if_needed();
     Outcome<void> let_machines_go_on();
@@ -168,6 +169,20 @@ void Watching::close() {
     pool_.reset();
 }
 
+// `define` may have been called meanwhile.
+Outcome<void> Watching::read_settings_again() {
+    auto settings = settings_in(pool_->directory, context_.options);
+    if (!settings) {
+        return std::unexpected(settings.error());
+    }
+    if (*settings != pool_->settings) {
+        pool_->settings = std::move(*settings);
+        catalog_.reset();
+        seen_.reset();
+    }
+    return {};
+}
+
 Outcome<void> Watching::open_catalog() {
     if (!catalog_) {
         auto catalog = open_pool_catalog(pool_->settings);
@@ -189,8 +204,8 @@ Outcome<void> Watching::look() {
         }
     }
     // Machines do not wait for a catalog.
-    for (const auto step :
-         {&Watching::let_machines_go_on, &Watching::open_catalog, &Watching::sync_if_needed}) {
+    for (const auto step : {&Watching::let_machines_go_on, &Watching::read_settings_again,
+                            &Watching::open_catalog, &Watching::sync_if_needed}) {
         if (const auto done = (this->*step)(); !done) {
             catalog_.reset();
             if (done.error().code != ExitCode::catalog_unreachable) {

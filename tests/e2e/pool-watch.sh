@@ -36,7 +36,7 @@ open_files() {
 
 # A server that can be told to break, by its exports' names.
 mkdir "$tmp/b" "$tmp/exports"
-truncate -s 1M "$tmp/b/one.raw" "$tmp/b/two.raw"
+truncate -s 1M "$tmp/b/one.raw" "$tmp/b/two.raw" "$tmp/b/three.raw"
 ln "$tmp/b/one.raw" "$tmp/exports/one"
 start_nbdkit alpha --filter=error file dir="$tmp/exports" \
     error-pread-rate=100% error-file="$tmp/broken"
@@ -74,9 +74,13 @@ for round in 1 2 3; do
 done
 [ "${opened[3]}" = "${opened[2]}" ] || fail "files that were open after each restart: ${opened[*]}"
 
+# What `define` has changed meanwhile holds.
+pool define --via "${uri[alpha]}" --match one --match two >"$tmp/out"
+says "$tmp/out" "1 removed"
 virsh vol-delete two.qcow2 signpost >/dev/null
 virsh pool-refresh signpost >/dev/null
 wait_until -t 30 is_listed
+! virsh vol-info three.qcow2 signpost >/dev/null 2>&1 || fail "the old selection came back"
 
 # It ends when it is told to, and at once.
 start=$(now_ms)
