@@ -40,7 +40,7 @@ truncate -s 1M "$tmp/b/one.raw" "$tmp/b/two.raw" "$tmp/b/three.raw"
 ln "$tmp/b/one.raw" "$tmp/exports/one"
 start_nbdkit alpha --filter=error file dir="$tmp/exports" \
     error-pread-rate=100% error-file="$tmp/broken"
-"$SIGNPOST" --catalog "sqlite:$catalog" --server alpha --uri "${uri[alpha]}" scan "$tmp/b" >/dev/null
+signpost --server alpha --uri "${uri[alpha]}" scan "$tmp/b" >/dev/null
 pool define --via "${uri[alpha]}" >/dev/null
 tiny_machine vm >"$tmp/vm.xml"
 virsh define "$tmp/vm.xml" >/dev/null
