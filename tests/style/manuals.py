@@ -2,9 +2,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The manual pages are clean POD, and name exactly the options that the programs' --help names.
 
-    manuals.py ROOT signpost=PROGRAM plugin=NBDKIT-SIGNPOST-PLUGIN.so signpostd=PROGRAM
+    manuals.py ROOT signpost=PROGRAM plugin=NBDKIT-SIGNPOST-PLUGIN.so signpostd=PROGRAM \
+        signpost-pool=PROGRAM
 
-The command's page has to name each verb and each `--option` of the command and its verbs; the
+A command's page has to name each verb and each `--option` of the command and its verbs; the
 server's each `--option`; the plugin's each `key=` of `nbdkit PLUGIN --help`; none may name one that
 is not there.
 """
@@ -15,7 +16,7 @@ import subprocess
 import sys
 
 SKIPPED_FOLDERS = {".git", "build"}
-COMMAND_PAGE = "cli/signpost.pod"
+COMMAND_PAGES = {"signpost": "cli/signpost.pod", "signpost-pool": "libvirt-pool/signpost-pool.pod"}
 SERVER_PAGE = "nbd-server/server/signpostd.pod"
 PLUGIN_PAGE = "nbdkit-plugin/nbdkit-signpost-plugin.pod"
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]*")
@@ -52,12 +53,14 @@ def plain(pod):
 
 
 def items(pod):
-    return re.findall(r"^=item +(.*)$", plain(pod), re.M)
+    found = re.findall(r"^=item +((?:.+\n)+)", plain(pod), re.M)
+    return [" ".join(item.split()) for item in found]
 
 
 def verbs_of(command):
     """The verbs, of one word or two, in the help text: below a heading, two spaces in."""
-    match = re.search(r"^verbs:\n((?: +\S.*\n)+)", output_of(command, "--help"), re.M)
+    listed = re.compile(r"^(?:verbs|Subcommands):\n((?: +\S.*\n)+)", re.M)
+    match = listed.search(output_of(command, "--help"))
     verb = re.compile(r"^  ([a-z]+(?: [a-z]+)?)(?= [ A-Z\[])", re.M)
     return verb.findall(match.group(1)) if match else []
 
@@ -89,16 +92,17 @@ def check_options(page, pod, command):
                    in_page - {"--help", "--version"})
 
 
-def check_command(root, command):
-    pod = read(root, COMMAND_PAGE)
-    breaches = check_options(COMMAND_PAGE, pod, command)
+def check_command(root, name, command):
+    page = COMMAND_PAGES[name]
+    pod = read(root, page)
+    breaches = check_options(page, pod, command)
     verbs = verbs_of(command)
     if not verbs:
-        breaches.append(f"{COMMAND_PAGE}:1: `signpost --help` lists no verbs")
+        breaches.append(f"{page}:1: `{name} --help` lists no verbs")
     named = re.findall(r"^=(?:item|head[1-4]) +(.*)$", plain(pod), re.M)
-    return breaches + [f"{COMMAND_PAGE}:1: no item or heading begins with the verb {verb}"
+    return breaches + [f"{page}:1: no item or heading begins with the verb {verb}"
                        for verb in verbs
-                       if not any(re.match(rf"(?:signpost )?{verb}\b", text) for text in named)]
+                       if not any(re.match(rf"(?:{name} )?{verb}\b", text) for text in named)]
 
 
 def check_plugin(root, plugin):
@@ -112,7 +116,8 @@ def main():
     root = sys.argv[1]
     programs = dict(argument.split("=", 1) for argument in sys.argv[2:])
     breaches = [breach for page in pages(root) for breach in check_pod(root, page)]
-    breaches += check_command(root, programs["signpost"])
+    for name in COMMAND_PAGES:
+        breaches += check_command(root, name, programs[name])
     breaches += check_plugin(root, programs["plugin"])
     breaches += check_options(SERVER_PAGE, read(root, SERVER_PAGE), programs["signpostd"])
     print("\n".join(breaches))
