@@ -36,7 +36,7 @@ pool recover one --name vm --xml "$tmp/vm.xml" 2>"$tmp/out"
 wait_until -t 200 guest_said "GUEST wrote 3"
 pool commit vm 2>"$tmp/out"
 says "$tmp/out" "vm has the disk itself as vda now"
-virsh dumpxml vm | grep -q "protocol='nbd'" || fail "the machine does not have the disk itself"
+virsh dumpxml vm | has "protocol='nbd'" || fail "the machine does not have the disk itself"
 at=$(last_written)
 wait_until -t 90 has_written $((at + 2))
 at=$(last_written)
