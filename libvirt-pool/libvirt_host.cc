@@ -102,7 +102,7 @@ Result<PoolFacts> LibvirtHost::pool(const std::string& name) const {
     return facts_of(pool->get());
 }
 
-Result<void> LibvirtHost::define_pool(const std::string& name, const std::string& path) const {
+Result<void> LibvirtHost::check_pool(const std::string& name, const std::string& path) const {
     const auto there = pool(name);
     if (there && (there->type != "dir" || there->path != path)) {
         return fail(Errc::conflict,
@@ -113,9 +113,17 @@ Result<void> LibvirtHost::define_pool(const std::string& name, const std::string
     if (!there && there.error().code != Errc::not_found) {
         return std::unexpected(there.error());
     }
-    const Pool pool(
-        there ? virStoragePoolLookupByName(connection_.get(), name.c_str())
-              : virStoragePoolDefineXML(connection_.get(), pool_xml(name, path).c_str(), 0));
+    return {};
+}
+
+Result<void> LibvirtHost::define_pool(const std::string& name, const std::string& path) const {
+    if (const auto checked = check_pool(name, path); !checked) {
+        return checked;
+    }
+    Pool pool(virStoragePoolLookupByName(connection_.get(), name.c_str()));
+    if (!pool) {
+        pool.reset(virStoragePoolDefineXML(connection_.get(), pool_xml(name, path).c_str(), 0));
+    }
     if (!pool || virStoragePoolSetAutostart(pool.get(), 1) != 0 ||
         (virStoragePoolIsActive(pool.get()) != 1 && virStoragePoolCreate(pool.get(), 0) != 0)) {
         return libvirt_failed(fmt::format("pool {}", escaped(name)));

@@ -55,8 +55,11 @@ class LibvirtHost {
 
     Result<PoolFacts> pool(const std::string& name) const;
 
+    // Whether define_pool() would take it: not where one of another kind or place has the name.
+    Result<void> check_pool(const std::string& name, const std::string& path) const;
+
     // A dir pool of that directory, which must exist: defined, started, and to be started with the
-    // host. One that is the same already is left as it is; one of another kind or place: conflict.
+    // host. One that is the same already is left as it is.
     Result<void> define_pool(const std::string& name, const std::string& path) const;
     Result<void> undefine_pool(const std::string& name) const;
 

@@ -2,11 +2,18 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstdlib>
 
 #include "libvirt-pool/pool_verbs.h"
 
 namespace signpost {
+
+namespace {
+
+constexpr std::size_t kMaxPoolName = 200;
+
+}  // namespace
 
 std::string default_pool_path(const std::string& uri, const std::string& pool) {
     if (!uri.ends_with("/session")) {
@@ -21,10 +28,14 @@ std::string default_pool_path(const std::string& uri, const std::string& pool) {
 }
 
 Outcome<void> check_pool_name(const std::string& pool) {
-    if (pool.empty() || pool.starts_with('.') || pool.contains('/')) {
-        return failure(ExitCode::usage, fmt::format("--pool {}: a pool's name is that of a "
-                                                    "directory, without / and no . in front",
-                                                    escaped(pool)));
+    const bool is_printable = std::ranges::none_of(
+        pool, [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; });
+    if (pool.empty() || pool.starts_with('.') || pool.contains('/') || !is_printable ||
+        pool.size() > kMaxPoolName) {
+        return failure(ExitCode::usage,
+                       fmt::format("--pool {}: a pool's name is that of a directory, of 200 bytes "
+                                   "at most, without / and no . in front",
+                                   escaped(pool)));
     }
     return {};
 }
@@ -34,7 +45,8 @@ Outcome<PoolSettings> settings_in(const PoolDirectory& directory, const PoolOpti
     if (!settings && settings.error().code == Errc::not_found) {
         return failure(ExitCode::conflict,
                        fmt::format("pool {}: its directory {} was not made by signpost-pool, and "
-                                   "stays as it is",
+                                   "stays as it is; choose another --pool, or `signpost-pool "
+                                   "define` one",
                                    escaped(options.pool), escaped(directory.path())));
     }
     if (!settings) {
@@ -80,9 +92,11 @@ Outcome<OpenPool> open_pool(const PoolOptions& options) {
         return std::unexpected(std::move(why));
     }
     if (facts->type != "dir") {
-        return failure(ExitCode::conflict,
-                       fmt::format("pool {} is of type {}: only pools of type dir can be kept",
-                                   escaped(options.pool), escaped(facts->type)));
+        return failure(
+            ExitCode::conflict,
+            fmt::format("pool {} is of type {}, and only pools of type dir can be kept: choose "
+                        "another --pool",
+                        escaped(options.pool), escaped(facts->type)));
     }
     auto directory = PoolDirectory::open(options.path.empty() ? facts->path : options.path);
     if (!directory) {
@@ -102,7 +116,11 @@ Outcome<OpenMachine> open_machine(const PoolOptions& options, const std::string&
     }
     auto machine = pool->host.machine(name);
     if (!machine) {
-        return std::unexpected(pool_failure(machine.error()));
+        Failure why = pool_failure(machine.error());
+        if (machine.error().code == Errc::not_found) {
+            why.message += "; `virsh list --all` names them";
+        }
+        return std::unexpected(std::move(why));
     }
     auto facts = machine->facts();
     if (!facts) {
@@ -113,6 +131,12 @@ Outcome<OpenMachine> open_machine(const PoolOptions& options, const std::string&
         return std::unexpected(pool_failure(disks.error()));
     }
     return OpenMachine{std::move(*pool), std::move(*machine), std::move(*facts), std::move(*disks)};
+}
+
+Failure making_failure(const Error& error) {
+    Failure why = pool_failure(error);
+    why.message += error.code == Errc::full ? "; make room there, and repeat the command" : "";
+    return why;
 }
 
 Outcome<std::unique_ptr<Catalog>> open_pool_catalog(const PoolSettings& settings) {

@@ -54,6 +54,10 @@ Result<void> write_settings(int directory, const PoolSettings& settings) {
     return write_state(directory, kFile, settings_json(settings));
 }
 
+Result<void> remove_settings(int directory) {
+    return remove_state(directory, kFile);
+}
+
 VolumeTerms volume_terms(const DiskRecord& disk, const NbdUri& via) {
     const std::uint64_t size = disk_size(disk);
     // Not rounded where that would not fit: such a size is refused with the volume.

@@ -38,6 +38,7 @@ struct PoolSettings {
 // was never run for this directory; else as read_state.
 Result<PoolSettings> read_settings(int directory);
 Result<void> write_settings(int directory, const PoolSettings& settings);
+Result<void> remove_settings(int directory);
 
 // What the volume of a disk is made of. A size is rounded up to whole sectors, as QEMU has it; what
 // is behind the disk's end reads as zeroes.

@@ -85,5 +85,6 @@ PoolResult sync_and_report(const PoolContext& context, const OpenPool& pool, boo
 inline Failure pool_failure(const Error& error) {
     return peer_failure(error);
 }
+Failure making_failure(const Error& error);  // of what was to be made there
 
 }  // namespace signpost

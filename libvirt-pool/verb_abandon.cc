@@ -60,8 +60,8 @@ PoolResult run(const PoolContext& context, const AbandonVerb& verb) {
         if (recovery.error().code == Errc::not_found) {
             why.message = fmt::format(
                 "machine {} was not brought back by `signpost-pool recover` "
-                "in pool {}, and stays",
-                escaped(verb.machine), escaped(options.pool));
+                "in pool {}, and stays; `virsh undefine {}` removes any machine",
+                escaped(verb.machine), escaped(options.pool), escaped(verb.machine));
         }
         return std::unexpected(std::move(why));
     }

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <filesystem>
 
 #include "libvirt-pool/pool_verbs.h"
@@ -24,12 +25,40 @@ Outcome<NbdUri> via_of(const PoolOptions& options) {
     return via.with_export("");
 }
 
+// The directory with its settings, and libvirt's pool. A directory that was not there before is not
+// there when that fails.
+Result<PoolDirectory> make_pool(const LibvirtHost& host, const std::string& pool,
+                                const std::string& path, const PoolSettings& settings) {
+    const bool was_there = std::filesystem::exists(path);
+    auto directory = PoolDirectory::open(path, true);
+    if (!directory) {
+        return directory;
+    }
+    auto made = write_settings(directory->descriptor(), settings);
+    if (made) {
+        made = host.define_pool(pool, path);
+    }
+    if (!made && !was_there) {
+        std::error_code ignored;
+        (void)remove_settings(directory->descriptor());
+        std::filesystem::remove(path, ignored);
+    }
+    if (!made) {
+        return std::unexpected(made.error());
+    }
+    return directory;
+}
+
 }  // namespace
 
 PoolResult run(const PoolContext& context, const DefineVerb& verb) {
     const PoolOptions& options = context.options;
     if (const auto named = check_pool_name(options.pool); !named) {
         return std::unexpected(named.error());
+    }
+    if (std::ranges::find(verb.patterns, "") != verb.patterns.end()) {
+        return failure(ExitCode::usage,
+                       "--match: an empty name is no disk's; leave it out to show all disks");
     }
     auto via = via_of(options);
     if (!via) {
@@ -53,21 +82,18 @@ PoolResult run(const PoolContext& context, const DefineVerb& verb) {
     if (const auto fits = plan_pool(*wanted, {}); !fits) {
         return std::unexpected(pool_failure(fits.error()));
     }
+    if (const auto free = host->check_pool(options.pool, path); !free) {
+        return std::unexpected(pool_failure(free.error()));
+    }
     if (options.dry_run) {
         context.console.note(fmt::format("would make pool {} at {} with {} volumes via {}",
                                          escaped(options.pool), escaped(path), wanted->size(),
                                          settings.via.endpoint()));
         return ExitCode::ok;
     }
-    auto directory = PoolDirectory::open(path, true);
+    auto directory = make_pool(*host, options.pool, path, settings);
     if (!directory) {
-        return std::unexpected(pool_failure(directory.error()));
-    }
-    if (const auto kept = write_settings(directory->descriptor(), settings); !kept) {
-        return std::unexpected(pool_failure(kept.error()));
-    }
-    if (const auto defined = host->define_pool(options.pool, path); !defined) {
-        return std::unexpected(pool_failure(defined.error()));
+        return std::unexpected(making_failure(directory.error()));
     }
     const OpenPool pool{std::move(*host), std::move(*directory), std::move(settings)};
     return sync_and_report(context, pool, true, &*wanted);
