@@ -62,7 +62,10 @@ Result<std::vector<std::byte>> read_disk_start(const NbdUri& disk) {
     const std::unique_ptr<nbd_handle, Close> handle(nbd_create());
     const auto failed = [&] {
         return fail(Errc::unavailable,
-                    fmt::format("{}: {}", escaped(disk.str()), escaped(nbd_get_error(), 400)));
+                    fmt::format("{}: {}; is signpostd running there? `signpost where {} --check` "
+                                "says which server is away",
+                                escaped(disk.str()), escaped(nbd_get_error(), 400),
+                                escaped(disk.export_name)));
     };
     if (!handle || nbd_connect_uri(handle.get(), disk.str().c_str()) != 0) {
         return failed();

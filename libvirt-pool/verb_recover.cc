@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
 // `recover`: a machine that runs, from the names of its disks. Each step looks first whether it has
-// been taken already, so that the command may be repeated after whatever ended it.
+// been taken already, so that the command may be repeated after whatever ended it. What cannot be
+// done is undone, so far as this call did it.
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
@@ -56,9 +58,12 @@ class Recovering {
    private:
     Outcome<void> plan();
     Outcome<std::vector<std::string>> targets() const;
-    Outcome<void> make_volumes() const;
-    Outcome<Machine> define() const;
+    Outcome<void> check_servers() const;
     Outcome<std::string> new_xml() const;
+    Outcome<void> bring_up(const std::string& xml);
+    Outcome<void> make_volumes();
+    Outcome<Machine> define(const std::string& xml);
+    void undo() const;
     std::vector<DiskDevice> devices() const;
     Outcome<void> start(const Machine& machine) const;
     int directory() const { return pool_.directory.descriptor(); }
@@ -68,7 +73,15 @@ class Recovering {
     const RecoverVerb& verb_;
     std::string given_xml_;
     Recovery recovery_;
+    bool begun_ = false;    // by an earlier call
+    bool defined_ = false;  // by this one, as are:
+    std::vector<std::string> volumes_;
 };
+
+Failure xml_failure(const RecoverVerb& verb, const Error& error) {
+    return {ExitCode::usage, fmt::format("--xml {}: {}; `virsh dumpxml` writes what is needed",
+                                         escaped(verb.xml), error.message)};
+}
 
 // Where each disk goes: as the given XML has it, else one behind the other.
 Outcome<std::vector<std::string>> Recovering::targets() const {
@@ -76,7 +89,7 @@ Outcome<std::vector<std::string>> Recovering::targets() const {
     if (!given_xml_.empty()) {
         auto given = disk_targets(given_xml_, DriveKind::disk);
         if (!given) {
-            return std::unexpected(pool_failure(given.error()));
+            return std::unexpected(xml_failure(verb_, given.error()));
         }
         names = std::move(*given);
     }
@@ -117,6 +130,7 @@ Outcome<void> Recovering::plan() {
     if (!begun && begun.error().code != Errc::not_found) {
         return std::unexpected(pool_failure(begun.error()));
     }
+    begun_ = begun.has_value();
     if (begun && *begun != recovery_) {
         return failure(ExitCode::conflict,
                        fmt::format("machine {} was brought back from other disks, or in another "
@@ -134,19 +148,38 @@ Outcome<void> Recovering::plan() {
     return {};
 }
 
-Outcome<void> Recovering::make_volumes() const {
+// Asked before anything is made: a machine whose disk's server is away would not start.
+Outcome<void> Recovering::check_servers() const {
+    for (const RecoveredDisk& disk : recovery_.disks) {
+        const auto start = read_disk_start(pool_.settings.via.with_export(disk.disk.str()));
+        if (!start) {
+            return std::unexpected(pool_failure(start.error()));
+        }
+    }
+    return {};
+}
+
+Outcome<void> Recovering::make_volumes() {
     if (const auto kept = write_recovery(directory(), recovery_); !kept) {
-        return std::unexpected(pool_failure(kept.error()));
+        return std::unexpected(making_failure(kept.error()));
     }
     for (const RecoveredDisk& disk : recovery_.disks) {
         if (recovery_.live) {
             break;
         }
-        const auto made = write_volume(directory(), recovery_.file(disk), disk.terms);
-        // One that is there may hold the machine's writes by now.
-        if (!made && made.error().code != Errc::conflict) {
-            return std::unexpected(pool_failure(made.error()));
-        }
+        const std::string file = recovery_.file(disk);
+        const auto made = write_volume(directory(), file, disk.terms);
+        if (made) {
+            volumes_.push_back(file);
+        } else if (made.error().code != Errc::conflict) {
+            return std::unexpected(making_failure(made.error()));
+        } else if (!begun_) {
+            return failure(ExitCode::conflict,
+                           fmt::format("volume {} is there already, and may hold another machine's "
+                                       "writes: choose another --name, or remove it (virsh "
+                                       "vol-delete {} {})",
+                                       escaped(file), escaped(file), context_.options.pool));
+        }  // else it is this machine's, with what it has written by now
     }
     return {};
 }
@@ -172,7 +205,7 @@ Outcome<std::string> Recovering::new_xml() const {
     if (!given_xml_.empty()) {
         auto adapted = adapt_machine(given_xml_, verb_.machine, devices(), verb_.isolated);
         if (!adapted) {
-            return std::unexpected(Failure{ExitCode::usage, adapted.error().message});
+            return std::unexpected(xml_failure(verb_, adapted.error()));
         }
         return std::move(*adapted);
     }
@@ -195,23 +228,48 @@ Outcome<std::string> Recovering::new_xml() const {
     return machine_xml(machine);
 }
 
-Outcome<Machine> Recovering::define() const {
+Outcome<Machine> Recovering::define(const std::string& xml) {
     auto there = pool_.host.machine(verb_.machine);
     if (there) {
         return std::move(*there);
     }
-    const auto xml = new_xml();
-    if (!xml) {
-        return std::unexpected(xml.error());
-    }
-    auto machine = pool_.host.define_machine(*xml);
+    auto machine = pool_.host.define_machine(xml);
     if (!machine) {
         // An earlier call's may have been under way in libvirt, whatever became of that call.
         there = pool_.host.machine(verb_.machine);
-        return there ? Outcome<Machine>(std::move(*there))
-                     : std::unexpected(pool_failure(machine.error()));
+        if (there) {
+            return std::move(*there);
+        }
+        Failure why = pool_failure(machine.error());
+        why.message += given_xml_.empty() ? "" : "; it was made from --xml " + escaped(verb_.xml);
+        return std::unexpected(std::move(why));
     }
+    defined_ = true;
     return std::move(*machine);
+}
+
+Outcome<void> Recovering::bring_up(const std::string& xml) {
+    if (const auto made = make_volumes(); !made) {
+        return made;
+    }
+    const auto machine = define(xml);
+    return machine ? start(*machine) : std::unexpected(machine.error());
+}
+
+void Recovering::undo() const {
+    if (begun_) {
+        return;  // what is there may be an earlier call's
+    }
+    if (defined_) {
+        const auto machine = pool_.host.machine(verb_.machine);
+        if (!machine || !machine->undefine()) {
+            return;  // it still has the volumes
+        }
+    }
+    for (const std::string& file : volumes_) {
+        ::unlinkat(directory(), file.c_str(), 0);
+    }
+    (void)remove_recovery(directory(), verb_.machine);
 }
 
 // Until the guest has read from its first disk: then it is booting from it.
@@ -257,23 +315,22 @@ PoolResult Recovering::run() {
     if (const auto planned = plan(); !planned) {
         return std::unexpected(planned.error());
     }
+    const bool there = begun_ && pool_.host.machine(verb_.machine).has_value();
+    if (const auto served = there ? Outcome<void>{} : check_servers(); !served) {
+        return std::unexpected(served.error());
+    }
+    const bool as_it_is = there && !context_.options.dry_run;
+    const auto xml = as_it_is ? Outcome<std::string>{} : new_xml();
+    if (!xml) {
+        return std::unexpected(xml.error());
+    }
     if (context_.options.dry_run) {
-        const auto xml = new_xml();
-        if (!xml) {
-            return std::unexpected(xml.error());
-        }
         context_.console.out(*xml);
         return ExitCode::ok;
     }
-    if (const auto made = make_volumes(); !made) {
-        return std::unexpected(made.error());
-    }
-    const auto machine = define();
-    if (!machine) {
-        return std::unexpected(machine.error());
-    }
-    if (const auto started = start(*machine); !started) {
-        return std::unexpected(started.error());
+    if (const auto up = bring_up(*xml); !up) {
+        undo();
+        return std::unexpected(up.error());
     }
     if (!recovery_.live) {
         context_.console.note(
