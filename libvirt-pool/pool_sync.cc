@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <chrono>
 #include <thread>
+#include <utility>
 
 #include "catalog/disk_name.h"
 #include "libvirt-pool/machine_references.h"
@@ -105,16 +106,20 @@ Result<SyncReport> pass(const SyncTerms& terms, const PoolSettings& settings, Ca
         return report;
     }
     directory.remove_leftovers();
+    const auto planned = std::exchange(report.plan.actions, {});
     std::size_t done = 0;
-    for (const PoolPlan::Action& action : report.plan.actions) {
-        if (const auto applied = directory.apply(action); !applied) {
+    for (const PoolPlan::Action& action : planned) {
+        if (const auto applied = directory.apply(action)) {
+            report.plan.actions.push_back(action);
+        } else {
             report.failed.push_back({action.file, applied.error().message});
             if (applied.error().code == Errc::full) {
-                break;  // and so would all others
+                report.failed.back().message += "; make room, and sync again";
+                break;  // for all others would fail, too
             }
         }
         if (terms.progress) {
-            terms.progress(++done, report.plan.actions.size());
+            terms.progress(++done, planned.size());
         }
     }
     if (host != nullptr && (!report.plan.actions.empty() || terms.refresh_always)) {

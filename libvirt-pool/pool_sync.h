@@ -35,7 +35,7 @@ struct SyncReport {
         std::string message;
     };
 
-    PoolPlan plan;
+    PoolPlan plan;               // its actions: those that were taken; of a dry run, all
     std::vector<Failed> failed;  // actions that are still to be done
     bool refreshed = false;
     bool offline = false;  // libvirt was not asked what is a machine's

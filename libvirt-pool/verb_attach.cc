@@ -5,9 +5,11 @@
 #include <algorithm>
 #include <array>
 
+#include "libvirt-pool/disk_start.h"
 #include "libvirt-pool/machine_references.h"
 #include "libvirt-pool/machine_xml.h"
 #include "libvirt-pool/pool_verbs.h"
+#include "libvirt-pool/recovery.h"
 #include "libvirt-pool/volume_name.h"
 
 namespace signpost {
@@ -21,7 +23,9 @@ Outcome<std::string> free_volume(const PoolContext& context, const OpenPool& poo
                                  const AttachVerb& verb) {
     auto file = volume_name(verb.disk);
     if (!file) {
-        return std::unexpected(pool_failure(file.error()));
+        Failure why = pool_failure(file.error());
+        why.message += "; --live gives a machine the disk itself";
+        return std::unexpected(std::move(why));
     }
     const auto facts = inspect_volume(pool.directory.descriptor(), *file);
     if (!facts && facts.error().code == Errc::not_found) {
@@ -57,12 +61,40 @@ Outcome<std::string> free_volume(const PoolContext& context, const OpenPool& poo
     return fmt::format("{}/{}", pool.directory.path(), *file);
 }
 
-}  // namespace
+// A running machine opens the disk at once; QEMU's refusal would not say what to do.
+Outcome<void> check_server(const OpenPool& pool, const AttachVerb& verb, const DiskDevice& device) {
+    if (!device.uri) {
+        const auto facts =
+            inspect_volume(pool.directory.descriptor(), volume_name(verb.disk).value_or(""));
+        if (facts && facts->terms.backing.empty()) {
+            return {};  // it needs none any more
+        }
+    }
+    const auto start = read_disk_start(pool.settings.via.with_export(verb.disk.str()));
+    if (!start) {
+        return std::unexpected(pool_failure(start.error()));
+    }
+    return {};
+}
 
-PoolResult run(const PoolContext& context, const AttachVerb& verb) {
+Outcome<void> check_words(const AttachVerb& verb) {
     if (std::ranges::find(kBuses, verb.bus) == kBuses.end()) {
         return failure(ExitCode::usage, fmt::format("--bus {}: use virtio, sata, scsi, usb or ide",
                                                     escaped(verb.bus)));
+    }
+    if (!verb.target.empty() && !check_target(verb.target)) {
+        return failure(ExitCode::usage,
+                       fmt::format("--target {}: use a name as machines have for disks: vda, sdb",
+                                   escaped(verb.target)));
+    }
+    return {};
+}
+
+}  // namespace
+
+PoolResult run(const PoolContext& context, const AttachVerb& verb) {
+    if (const auto checked = check_words(verb); !checked) {
+        return std::unexpected(checked.error());
     }
     const auto open = open_machine(context.options, verb.machine);
     if (!open) {
@@ -93,6 +125,9 @@ PoolResult run(const PoolContext& context, const AttachVerb& verb) {
         return ExitCode::ok;
     }
     const bool off = open->facts.state == MachineFacts::State::off;
+    if (const auto there = off ? Outcome<void>{} : check_server(open->pool, verb, device); !there) {
+        return std::unexpected(there.error());
+    }
     const auto attached = open->machine.attach(xml, off ? Machine::Reach::next_start
                                                     : open->facts.persistent ? Machine::Reach::both
                                                                              : Machine::Reach::now);
