@@ -309,6 +309,10 @@ std::string machine_xml(const NewMachine& machine) {
     }
     domain.append_child("on_crash").text() = "destroy";
     pugi::xml_node devices = domain.append_child("devices");
+    pugi::xml_node root = devices.append_child("controller");
+    root.append_attribute("type") = "pci";
+    root.append_attribute("index") = 0;  // else libvirt would make the first port the root
+    root.append_attribute("model") = "pcie-root";
     // Room for devices that are attached while it runs.
     for (int i = 0; i < kSparePorts; ++i) {
         pugi::xml_node port = devices.append_child("controller");
