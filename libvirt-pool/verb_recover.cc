@@ -260,11 +260,15 @@ void Recovering::undo() const {
     if (begun_) {
         return;  // what is there may be an earlier call's
     }
-    if (defined_) {
-        const auto machine = pool_.host.machine(verb_.machine);
-        if (!machine || !machine->undefine()) {
-            return;  // it still has the volumes
-        }
+    // Only what libvirt is sure of: a call that it could not answer may have had its effect.
+    const auto machine = pool_.host.machine(verb_.machine);
+    const auto facts =
+        machine ? machine->facts() : Result<MachineFacts>(std::unexpected(machine.error()));
+    const bool unused = facts ? defined_ && facts->state == MachineFacts::State::off &&
+                                    machine->undefine().has_value()
+                              : facts.error().code == Errc::not_found;
+    if (!unused) {
+        return;
     }
     for (const std::string& file : volumes_) {
         ::unlinkat(directory(), file.c_str(), 0);
