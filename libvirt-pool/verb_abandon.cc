@@ -33,13 +33,22 @@ Outcome<void> remove_machine(const LibvirtHost& host, const std::string& name) {
                    ? Outcome<void>{}
                    : std::unexpected(pool_failure(machine.error()));
     }
-    const auto facts = machine->facts();
-    if (facts && facts->state != MachineFacts::State::off) {
-        if (const auto stopped = machine->stop(); !stopped) {
+    // What is refused may have been done just now, for an earlier call that has died.
+    const auto is_off = [&] {
+        const auto facts = machine->facts();
+        return facts && facts->state == MachineFacts::State::off;
+    };
+    const auto is_gone = [&] {
+        const auto there = host.machine(name);
+        return !there && there.error().code == Errc::not_found;
+    };
+    if (!is_off()) {
+        const auto stopped = machine->stop();
+        if (!stopped && !is_off() && !is_gone()) {
             return std::unexpected(pool_failure(stopped.error()));
         }
     }
-    if (const auto gone = machine->undefine(); !gone) {
+    if (const auto gone = machine->undefine(); !gone && !is_gone()) {
         return std::unexpected(pool_failure(gone.error()));
     }
     return {};

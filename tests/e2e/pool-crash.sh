@@ -173,7 +173,8 @@ while [ "$round" -lt "$rounds" ]; do
     flushed_is_there
     blow abandon 300 tool libvirtd
     pool abandon "$machine" --yes 2>"$tmp/abandoned" || [ $? = 3 ] ||
-        grep -q 'was not brought back' "$tmp/abandoned" || fail "abandon cannot be repeated"
+        grep -q 'was not brought back' "$tmp/abandoned" ||
+        fail "abandon cannot be repeated: $(cat "$tmp/abandoned")"
     [ ! -e "$volume" ] || fail "the volume is still there"
     ! virsh dominfo "$machine" >/dev/null 2>&1 || fail "the machine is still there"
     [ "$(sha256sum <"$tmp/b/web01/vda.raw")" = "$before" ] || fail "the repository was changed"
