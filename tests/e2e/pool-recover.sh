@@ -29,7 +29,7 @@ wait_until -t 90 has_written $((at + 3))
 virsh dumpxml web01 >"$tmp/out"
 ! grep -q "protocol='nbd'" "$tmp/out" || fail "the machine still has a network disk"
 volume=$pool_path/web01~vda.qcow2
-qemu-img info -U "$volume" | grep -q backing && fail "the volume is still based on something"
+qemu-img info -U "$volume" | has backing && fail "the volume is still based on something"
 [ "$(sha256sum <"$tmp/b/web01/vda.raw")" = "$before" ] || fail "the repository was changed"
 
 # What it has flushed is there after its death.

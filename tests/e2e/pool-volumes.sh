@@ -31,7 +31,7 @@ done
 qemu-img check -q "$pool_path/web01%2Fvda.qcow2"
 qemu-img compare -q -F raw -f qcow2 "$pool_path/web01%2Fvda.qcow2" "$tmp/b/web01/vda.raw"
 
-pool sync | grep -q "0 created, 0 replaced, 0 removed, 3 unchanged" || fail "a pass that changes"
+pool sync | has "0 created, 0 replaced, 0 removed, 3 unchanged" || fail "a pass that changes"
 
 truncate -s 1M "$tmp/b/new.raw"
 rm "$tmp/b/web01/odd.raw"
@@ -52,4 +52,4 @@ says "$tmp/out" "near.qcow2"
 says "$tmp/out" "1 damaged, 1 missing, 1 pristine"
 pool repair >"$tmp/out" 2>&1
 says "$tmp/out" "near.qcow2.damaged-1"
-pool status | grep -q "1 not_ours, 3 pristine" || fail "what repair has left is not right"
+pool status | has "1 not_ours, 3 pristine" || fail "what repair has left is not right"
