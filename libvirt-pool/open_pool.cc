@@ -41,7 +41,7 @@ Outcome<void> check_pool_name(const std::string& pool) {
 }
 
 Outcome<PoolSettings> settings_in(const PoolDirectory& directory, const PoolOptions& options) {
-    auto settings = read_settings(directory.descriptor());
+    auto settings = read_settings(directory.records());
     if (!settings && settings.error().code == Errc::not_found) {
         return failure(ExitCode::conflict,
                        fmt::format("pool {}: its directory {} was not made by signpost-pool, and "

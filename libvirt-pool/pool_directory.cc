@@ -26,7 +26,7 @@ struct DirectoryClose {
 
 constexpr std::string_view kKind = "pool directory";
 
-// The names in a directory; what begins with a dot is not a volume to libvirt either.
+// The names in a directory; what begins with a dot is no volume of this pool.
 Result<std::vector<std::string>> names_in(int directory, const std::string& path, bool hidden) {
     const int copy = ::openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     const std::unique_ptr<DIR, DirectoryClose> open(copy < 0 ? nullptr : ::fdopendir(copy));
@@ -67,6 +67,28 @@ Result<PoolDirectory> PoolDirectory::open(const std::string& path, bool make) {
         return file_failed(kKind, path, errno);
     }
     return PoolDirectory(path, settled(path), std::move(directory));
+}
+
+PoolDirectory::PoolDirectory(std::string path, fs::path home, UniqueFd directory)
+    : path_(std::move(path)),
+      home_(std::move(home)),
+      directory_(std::move(directory)),
+      records_(::open(records_path().c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)) {}
+
+Result<void> PoolDirectory::make_records() {
+    const std::string path = records_path();
+    if (::mkdir(path.c_str(), 0700) != 0 && errno != EEXIST) {
+        return file_failed(kKind, path, errno);
+    }
+    records_.reset(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+    if (!records_) {
+        return file_failed(kKind, path, errno);
+    }
+    return {};
+}
+
+void PoolDirectory::remove_records() {
+    ::rmdir(records_path().c_str());
 }
 
 Result<std::vector<PresentVolume>> PoolDirectory::list() const {

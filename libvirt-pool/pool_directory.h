@@ -40,15 +40,22 @@ class PoolDirectory {
     const std::filesystem::path& home() const { return home_; }
     int descriptor() const { return directory_.get(); }
 
-   private:
-    PoolDirectory(std::string path, std::filesystem::path home, UniqueFd directory)
-        : path_(std::move(path)), home_(std::move(home)), directory_(std::move(directory)) {}
+    // The directory of the pool's records (pool_file.h), beside its own: in it libvirt would show
+    // them as volumes. Where there is none, there are no records: the pool's own.
+    int records() const { return records_ ? records_.get() : directory_.get(); }
+    Result<void> make_records();  // mode 0700
+    void remove_records();        // if nothing is in it
 
+   private:
+    PoolDirectory(std::string path, std::filesystem::path home, UniqueFd directory);
+
+    std::string records_path() const { return home_.native() + ".records"; }
     Result<UniqueFd> lock_pristine(const std::string& file) const;
 
     std::string path_;
     std::filesystem::path home_;
     UniqueFd directory_;
+    UniqueFd records_;
 };
 
 }  // namespace signpost

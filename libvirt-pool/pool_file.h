@@ -3,8 +3,7 @@
 // Files in a pool's directory: how each is opened and made, and what the system's errors mean. KIND
 // and name begin the message: "volume a.qcow2: No such file or directory".
 //
-// A record is a small file of JSON beside the volumes: its name begins with a dot, so that libvirt
-// does not take it for one.
+// A record is a small file of JSON, in a directory beside the volumes'.
 //
 // Threads: any; two writers of one file: the last one wins.
 

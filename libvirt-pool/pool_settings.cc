@@ -14,7 +14,7 @@ namespace signpost {
 
 namespace {
 
-constexpr const char* kFile = ".signpost-pool.json";
+constexpr const char* kFile = "pool.json";
 constexpr std::size_t kPage = 10'000;
 constexpr std::uint64_t kSector = 512;
 

@@ -34,7 +34,7 @@ struct PoolSettings {
     bool operator==(const PoolSettings&) const = default;
 };
 
-// invalid: the file in the pool's directory is not what write_settings() made; not_found: `define`
+// invalid: the record is not what write_settings() made; not_found: `define`
 // was never run for this directory; else as read_state.
 Result<PoolSettings> read_settings(int directory);
 Result<void> write_settings(int directory, const PoolSettings& settings);

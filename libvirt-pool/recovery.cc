@@ -17,7 +17,7 @@ constexpr std::size_t kMaxMachineName = 200;
 constexpr std::size_t kMaxTarget = 16;
 
 std::string file_of(const std::string& machine) {
-    return fmt::format(".signpost-machine-{}.json", machine);
+    return fmt::format("machine-{}.json", machine);
 }
 
 bool is_plain(const std::string& text) {

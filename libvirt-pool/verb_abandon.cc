@@ -63,7 +63,7 @@ PoolResult run(const PoolContext& context, const AbandonVerb& verb) {
         return std::unexpected(pool.error());
     }
     const int directory = pool->directory.descriptor();
-    const auto recovery = read_recovery(directory, verb.machine);
+    const auto recovery = read_recovery(pool->directory.records(), verb.machine);
     if (!recovery) {
         Failure why = pool_failure(recovery.error());
         if (recovery.error().code == Errc::not_found) {
@@ -94,7 +94,8 @@ PoolResult run(const PoolContext& context, const AbandonVerb& verb) {
                            fmt::format("volume {}: {}", escaped(file), std::strerror(errno)));
         }
     }
-    if (const auto forgotten = remove_recovery(directory, verb.machine); !forgotten) {
+    if (const auto forgotten = remove_recovery(pool->directory.records(), verb.machine);
+        !forgotten) {
         return std::unexpected(pool_failure(forgotten.error()));
     }
     return ExitCode::ok;

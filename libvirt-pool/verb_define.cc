@@ -34,13 +34,17 @@ Result<PoolDirectory> make_pool(const LibvirtHost& host, const std::string& pool
     if (!directory) {
         return directory;
     }
-    auto made = write_settings(directory->descriptor(), settings);
+    auto made = directory->make_records();
+    if (made) {
+        made = write_settings(directory->records(), settings);
+    }
     if (made) {
         made = host.define_pool(pool, path);
     }
     if (!made && !was_there) {
         std::error_code ignored;
-        (void)remove_settings(directory->descriptor());
+        (void)remove_settings(directory->records());
+        directory->remove_records();
         std::filesystem::remove(path, ignored);
     }
     if (!made) {

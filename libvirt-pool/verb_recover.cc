@@ -126,7 +126,7 @@ Outcome<void> Recovering::plan() {
         recovery_.disks.push_back(
             {verb_.disks[i], (*names)[i], volume_terms(**found, pool_.settings.via)});
     }
-    const auto begun = read_recovery(directory(), verb_.machine);
+    const auto begun = read_recovery(pool_.directory.records(), verb_.machine);
     if (!begun && begun.error().code != Errc::not_found) {
         return std::unexpected(pool_failure(begun.error()));
     }
@@ -160,7 +160,7 @@ Outcome<void> Recovering::check_servers() const {
 }
 
 Outcome<void> Recovering::make_volumes() {
-    if (const auto kept = write_recovery(directory(), recovery_); !kept) {
+    if (const auto kept = write_recovery(pool_.directory.records(), recovery_); !kept) {
         return std::unexpected(making_failure(kept.error()));
     }
     for (const RecoveredDisk& disk : recovery_.disks) {
@@ -273,7 +273,7 @@ void Recovering::undo() const {
     for (const std::string& file : volumes_) {
         ::unlinkat(directory(), file.c_str(), 0);
     }
-    (void)remove_recovery(directory(), verb_.machine);
+    (void)remove_recovery(pool_.directory.records(), verb_.machine);
 }
 
 // Until the guest has read from its first disk: then it is booting from it.

@@ -24,6 +24,7 @@ wait_until lists "near 3145728" "web01/odd 1000" "web01/vda 2097152"
 pool define --via "${uri[alpha]}" >"$tmp/out"
 says "$tmp/out" "3 created"
 virsh vol-list signpost >"$tmp/list"
+[ "$(grep -c "$pool_path" "$tmp/list")" = 3 ] || fail "not only volumes: $(cat "$tmp/list")"
 for volume in near.qcow2 web01%2Fvda.qcow2 web01%2Fodd.qcow2; do
     says "$tmp/list" "$pool_path/$volume"
 done

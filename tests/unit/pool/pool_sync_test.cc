@@ -180,12 +180,14 @@ TEST_F(PoolSyncTest, AMachineThatCannotBeReadStopsThePass) {
               Errc::invalid);
 }
 
-TEST_F(PoolSyncTest, SettingsAreKeptInTheDirectory) {
+TEST_F(PoolSyncTest, SettingsAreKeptBesideTheDirectory) {
+    ASSERT_TRUE(directory_.make_records());
     settings_.selection = {{"web*/vda", "db01/"}, "beta"};
     settings_.catalog = "sqlite:/srv/c.db";
-    ASSERT_TRUE(write_settings(directory_.descriptor(), settings_));
-    EXPECT_EQ(*read_settings(directory_.descriptor()), settings_);
-    EXPECT_TRUE(files().empty());
+    ASSERT_TRUE(write_settings(directory_.records(), settings_));
+    const PoolDirectory again = *PoolDirectory::open(directory_.path());
+    EXPECT_EQ(*read_settings(again.records()), settings_);
+    EXPECT_TRUE(std::filesystem::is_empty(directory_.path()));
 }
 
 TEST_F(PoolSyncTest, SettingsThatSomebodyHasChangedAreRefused) {
@@ -193,7 +195,7 @@ TEST_F(PoolSyncTest, SettingsThatSomebodyHasChangedAreRefused) {
     for (const char* text : {"", "[]", "{\"via\": 7}", "null",
                              R"({"via": "http://x", "catalog": "", "server": "", "match": []})",
                              R"({"via": "nbd://x", "catalog": "", "server": "", "match": [1]})"}) {
-        ASSERT_TRUE(write_state(directory_.descriptor(), ".signpost-pool.json", text));
+        ASSERT_TRUE(write_state(directory_.descriptor(), "pool.json", text));
         const auto refused = read_settings(directory_.descriptor());
         ASSERT_FALSE(refused) << text;
         EXPECT_EQ(refused.error().code, Errc::invalid);

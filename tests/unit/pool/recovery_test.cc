@@ -26,15 +26,17 @@ class RecoveryTest : public testing::Test {
                         {*DiskName::parse("web01/vdb"), "vdb", {512, "nbd://h/web01/vdb"}}}};
 };
 
-TEST_F(RecoveryTest, IsKeptInTheDirectory) {
-    ASSERT_TRUE(write_recovery(directory(), recovery_));
-    const auto kept = read_recovery(directory(), "web01");
+TEST_F(RecoveryTest, IsKeptBesideTheDirectory) {
+    ASSERT_TRUE(directory_.make_records());
+    const int records = directory_.records();
+    ASSERT_TRUE(write_recovery(records, recovery_));
+    const auto kept = read_recovery(records, "web01");
     ASSERT_TRUE(kept) << kept.error().message;
     EXPECT_EQ(*kept, recovery_);
-    EXPECT_TRUE(directory_.list()->empty());
-    ASSERT_TRUE(remove_recovery(directory(), "web01"));
-    EXPECT_EQ(read_recovery(directory(), "web01").error().code, Errc::not_found);
-    EXPECT_TRUE(remove_recovery(directory(), "web01"));
+    EXPECT_TRUE(std::filesystem::is_empty(directory_.path()));
+    ASSERT_TRUE(remove_recovery(records, "web01"));
+    EXPECT_EQ(read_recovery(records, "web01").error().code, Errc::not_found);
+    EXPECT_TRUE(remove_recovery(records, "web01"));
 }
 
 TEST_F(RecoveryTest, ItsVolumesAreNoDisksVolumes) {
@@ -58,7 +60,7 @@ TEST_F(RecoveryTest, WhatSomebodyHasChangedIsRefused) {
                                                           {"}", ""}}) {
         std::string bad = good;
         bad.replace(bad.find(from), from.size(), to);
-        ASSERT_TRUE(write_state(directory(), ".signpost-machine-web01.json", bad));
+        ASSERT_TRUE(write_state(directory(), "machine-web01.json", bad));
         const auto refused = read_recovery(directory(), "web01");
         ASSERT_FALSE(refused) << bad;
         EXPECT_EQ(refused.error().code, Errc::invalid);
@@ -79,7 +81,7 @@ TEST_F(RecoveryTest, WhatCouldNotBeReadIsNotWritten) {
 }
 
 TEST_F(RecoveryTest, OfAnotherMachineIsRefused) {
-    ASSERT_TRUE(write_state(directory(), ".signpost-machine-db01.json", recovery_json(recovery_)));
+    ASSERT_TRUE(write_state(directory(), "machine-db01.json", recovery_json(recovery_)));
     EXPECT_EQ(read_recovery(directory(), "db01").error().code, Errc::invalid);
 }
 
