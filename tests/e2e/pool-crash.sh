@@ -20,6 +20,9 @@ wait_until catalog_has web01/vda
 pool define --via "${uri[alpha]}" >/dev/null
 lost_machine "$machine" >"$tmp/web01.xml"
 volume=$pool_path/$machine~vda.qcow2
+# A guest that reads for the first time after its server's death is stopped then, and let go on.
+pool watch --interval 1 2>>"$tmp/watch.log" &
+cleanup_fn kill $!
 
 # Sets $victim. (Not by output: a subshell has other random numbers each time.)
 one_of() {
