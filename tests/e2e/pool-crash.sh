@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: BSD-3-Clause
-# Whatever dies with kill -9 (signpost-pool, libvirtd, either server, QEMU) at any moment of a
-# recovery's life: the step can be repeated, nothing that the guest has flushed is lost, and the
-# repository stays as it was. ROUNDS=200 SEED=N by hand; one life of a machine is five rounds.
+# Whatever dies with kill -9 (signpost-pool, libvirtd, either server, QEMU), or freezes for a while
+# (a server), at any moment of a recovery's life: the step can be repeated, nothing that the guest
+# has flushed is lost, and the repository stays as it was. With an odd SEED the disk has a replica:
+# its holder's end does not stop the guest. ROUNDS=200 SEED=N by hand; one life of a machine is five
+# rounds.
 . "$(dirname "$0")/functions.sh"
 . "$here/libvirt.inc"
 in_own_hypervisor
@@ -17,6 +19,14 @@ before=$(sha256sum <"$tmp/b/web01/vda.raw")
 start_server alpha "$tmp/a" peer-timeout=3
 start_server beta "$tmp/b"
 wait_until catalog_has web01/vda
+replica=$((seed % 2))
+if [ "$replica" = 1 ]; then
+    mkdir -p "$tmp/c/web01"
+    cp --sparse=always "$tmp/b/web01/vda.raw" "$tmp/c/web01/vda.raw"
+    start_server gamma "$tmp/c"
+    wait_published gamma web01/vda
+    signpost verify web01/vda >/dev/null
+fi
 pool define --via "${uri[alpha]}" >/dev/null
 lost_machine "$machine" >"$tmp/web01.xml"
 volume=$pool_path/$machine~vda.qcow2
@@ -52,13 +62,24 @@ strike() {
         wait "$libvirtd_pid" 2>/dev/null || true
         ;;
     qemu) kill -KILL "$(qemu_pid)" 2>/dev/null || true ;;
+    *-frozen)
+        kill -STOP "${pid[${1%-frozen}]}"
+        moment 4000
+        ;;
     *) kill_server "$1" ;;
     esac
+}
+
+# With a replica, the holder's end is nothing that the guest could have noticed.
+holder_is_spared() {
+    [ "$replica" = 0 ] || [[ $victim != beta* ]] ||
+        [ "$(virsh domstate "$machine" --reason 2>/dev/null)" != "paused (I/O error)" ]
 }
 
 heal() {
     kill -0 "$libvirtd_pid" 2>/dev/null || start_libvirtd
     local server
+    kill -CONT "${pid[@]}"
     for server in alpha beta; do
         [ -n "${pid[$server]:-}" ] || restart_server "$server"
     done
@@ -147,6 +168,7 @@ blow() {
     moment "$within"
     strike "$victim" "$tool"
     echo "round $round: $step, $victim dies, $(last_written) written"
+    holder_is_spared || fail "the guest was stopped although a replica was left"
     heal
     [ -z "$tool" ] || wait "$tool" 2>/dev/null || true
     died=''
@@ -155,21 +177,21 @@ blow() {
 
 while [ "$round" -lt "$rounds" ]; do
     rm -f "$console"
-    blow recover 1500 tool libvirtd alpha beta
+    blow recover 1500 tool libvirtd alpha alpha-frozen beta beta-frozen
     goes_on
     wait_until -t 90 has_written 2
     flushed_is_there
 
-    blow run 2000 libvirtd alpha beta qemu
+    blow run 2000 libvirtd alpha alpha-frozen beta beta-frozen qemu
     flushed_is_there
     goes_on
 
-    blow hydrate 5000 tool libvirtd alpha beta qemu
+    blow hydrate 5000 tool libvirtd alpha alpha-frozen beta beta-frozen qemu
     flushed_is_there
     goes_on
     pool hydrate "$machine" 2>>"$tmp/tool.log" || fail "hydrate cannot be repeated"
 
-    blow home 1000 libvirtd alpha beta qemu
+    blow home 1000 libvirtd alpha alpha-frozen beta beta-frozen qemu
     flushed_is_there
     goes_on
 
