@@ -296,6 +296,13 @@ std::string machine_xml(const NewMachine& machine) {
     pugi::xml_node os = domain.append_child("os");
     if (machine.efi) {
         os.append_attribute("firmware") = "efi";
+        // A boot loader that nobody has signed shall start, too.
+        pugi::xml_node firmware = os.append_child("firmware");
+        for (const char* name : {"enrolled-keys", "secure-boot"}) {
+            pugi::xml_node feature = firmware.append_child("feature");
+            feature.append_attribute("enabled") = "no";
+            feature.append_attribute("name") = name;
+        }
     }
     pugi::xml_node type = os.append_child("type");
     type.append_attribute("machine") = "q35";
