@@ -41,6 +41,7 @@ class Hydrating {
     std::string path_of(const MachineDisk& disk) const {
         return fmt::format("{}/{}", open_.pool.directory.path(), disk.file);
     }
+    bool starts_with(const MachineFacts& facts, const MachineDisk& disk) const;
     Outcome<bool> needs_server(const std::string& target) const;
     Outcome<void> keep_chain(const MachineDisk& disk) const;
     Outcome<void> pull(const MachineDisk& disk) const;
@@ -64,12 +65,23 @@ Outcome<bool> Hydrating::needs_server(const std::string& target) const {
     });
 }
 
+// Whether the machine has this very disk at its next start, too.
+bool Hydrating::starts_with(const MachineFacts& facts, const MachineDisk& disk) const {
+    MachineFacts next = facts;
+    next.xml = facts.next_xml;
+    const auto disks = disks_in_pool(next, context_.options.pool, open_.pool.directory);
+    return facts.persistent && disks && std::ranges::any_of(*disks, [&](const MachineDisk& other) {
+               return other.target == disk.target && other.file == disk.file;
+           });
+}
+
 Outcome<void> Hydrating::keep_chain(const MachineDisk& disk) const {
     const auto facts = machine_.facts();
     if (!facts) {
         return std::unexpected(pool_failure(facts.error()));
     }
-    if (!facts->persistent || chain_of(facts->next_xml, disk.target, facts->xml) == Chain::kept) {
+    if (!starts_with(*facts, disk) ||
+        chain_of(facts->next_xml, disk.target, facts->xml) == Chain::kept) {
         return {};
     }
     const auto xml = with_chain(facts->next_xml, disk.target, path_of(disk), facts->xml);
@@ -134,7 +146,8 @@ Outcome<void> Hydrating::settle(const MachineDisk& disk) const {
                                    "it again",
                                    escaped(machine_.name()), escaped(machine_.name())));
     }
-    if (!facts->persistent || chain_of(facts->next_xml, disk.target, facts->xml) == Chain::none) {
+    if (!starts_with(*facts, disk) ||
+        chain_of(facts->next_xml, disk.target, facts->xml) == Chain::none) {
         return {};
     }
     const auto xml = without_chain(facts->next_xml, disk.target, path_of(disk), facts->xml);

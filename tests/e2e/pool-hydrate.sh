@@ -52,3 +52,15 @@ stop_server alpha beta
 qemu-img compare -q -f qcow2 -F raw "$volume" "$tmp/b/web01/vda.raw" ||
     fail "the volume is not the disk"
 virsh start web01 >/dev/null
+
+# A disk that a machine has only until it is off comes home, and its next start stays as it is.
+restart_server beta
+restart_server alpha
+tiny_machine vm >"$tmp/vm.xml"
+virsh define "$tmp/vm.xml" >/dev/null
+virsh start vm >/dev/null
+pool attach vm web01/vda
+virsh detach-disk vm vda --config >/dev/null
+pool hydrate vm 2>"$tmp/out"
+says "$tmp/out" "vm needs no server any more"
+! virsh dumpxml vm --inactive | has '<disk' || fail "it has a disk at its next start again"
