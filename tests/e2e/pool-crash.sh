@@ -31,8 +31,8 @@ pool define --via "${uri[alpha]}" >/dev/null
 lost_machine "$machine" >"$tmp/web01.xml"
 volume=$pool_path/$machine~vda.qcow2
 # A guest that reads for the first time after its server's death is stopped then, and let go on.
-pool watch --interval 1 2>>"$tmp/watch.log" &
-cleanup_fn kill $!
+pool_begins watch --interval 1 2>>"$tmp/watch.log"
+cleanup_fn kill "$tool"
 
 # Sets $victim. (Not by output: a subshell has other random numbers each time.)
 one_of() {
@@ -153,16 +153,13 @@ blow() {
     round=$((round + 1))
     case $step in
     recover)
-        pool recover web01/vda --name "$machine" --xml "$tmp/web01.xml" 2>>"$tmp/tool.log" &
-        tool=$!
+        pool_begins recover web01/vda --name "$machine" --xml "$tmp/web01.xml" 2>>"$tmp/tool.log"
         ;;
     hydrate)
-        pool hydrate "$machine" --rate 8 2>>"$tmp/tool.log" &
-        tool=$!
+        pool_begins hydrate "$machine" --rate 8 2>>"$tmp/tool.log"
         ;;
     abandon)
-        pool abandon "$machine" --yes 2>>"$tmp/tool.log" &
-        tool=$!
+        pool_begins abandon "$machine" --yes 2>>"$tmp/tool.log"
         ;;
     esac
     moment "$within"

@@ -26,8 +26,7 @@ has_job() {
     ! no_job
 }
 
-pool hydrate web01 --rate 1 2>/dev/null &
-tool=$!
+pool_begins hydrate web01 --rate 1 2>/dev/null
 wait_until has_job
 kill -KILL "$tool"
 wait "$tool" 2>/dev/null || true

@@ -49,9 +49,8 @@ goes_on
 kill_server alpha
 wait_until -t 60 is_stopped
 restart_server alpha
-pool watch --interval 1 2>"$tmp/watch.log" &
-watch_pid=$!
-cleanup_fn kill "$watch_pid"
+pool_begins watch --interval 1 2>"$tmp/watch.log"
+cleanup_fn kill "$tool"
 goes_on
 says "$tmp/watch.log" "machine web01 was stopped by a disk's error, and goes on"
 

@@ -58,6 +58,18 @@ void check_device(std::string_view text) {
     require(file.empty() || sources->front().file == file);
 }
 
+// A chain that is spelled out is found again, beside any machine that runs, and taken back.
+void check_chain(std::string_view xml, const std::string& target) {
+    constexpr const char* kImage = "/pool/x.qcow2";
+    const auto kept = signpost::with_chain(xml, target, kImage, xml);
+    if (!kept)
+        return;
+    require(signpost::chain_of(*kept, target, xml) == signpost::Chain::kept);
+    const auto again = signpost::with_chain(*kept, target, kImage, *kept);
+    require(again && signpost::chain_of(*again, target, *kept) == signpost::Chain::kept);
+    require(signpost::without_chain(*kept, target, kImage, xml).has_value());
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
@@ -71,9 +83,11 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
         return 0;
     }
     for (const signpost::DiskSource& source : *sources)
-        require(!source.file.empty() || !source.volume.empty());
+        require(!source.file.empty() || !source.volume.empty() || (source.network && source.backing));
     require(std::ranges::find(*targets, signpost::free_target(*targets, "virtio")) ==
             targets->end());
+    for (const std::string& target : *targets)
+        check_chain(xml, target);
     const bool isolated = size % 2 == 0;
     const auto disks = devices(signpost::disk_targets(xml, DriveKind::disk)->size());
     const auto adapted = signpost::adapt_machine(xml, "new", disks, isolated);
