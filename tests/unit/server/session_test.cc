@@ -288,9 +288,9 @@ TEST_F(SessionTest, QuestionIsAnsweredWithShutdown) {
 TEST_F(SessionTest, OptionThatHasComeGetsShutdown) {
     RawClient client = connect();
     on_loops([&](SessionLoop& sessions) {
-        service_->draining.store(true);
         if (sessions.size() != 0) {
             client.send(option(99, "data"));
+            service_->draining.store(true);
             sessions.for_each([](Session& session) { session.drain(); });
         }
     });
