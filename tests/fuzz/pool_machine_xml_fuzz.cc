@@ -83,7 +83,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
         return 0;
     }
     for (const signpost::DiskSource& source : *sources)
-        require(!source.file.empty() || !source.volume.empty() || (source.network && source.backing));
+        require(!source.file.empty() || !source.volume.empty() ||
+                (source.network && source.backing));
     require(std::ranges::find(*targets, signpost::free_target(*targets, "virtio")) ==
             targets->end());
     for (const std::string& target : *targets)
