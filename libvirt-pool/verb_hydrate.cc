@@ -43,6 +43,7 @@ class Hydrating {
     }
     bool starts_with(const MachineFacts& facts, const MachineDisk& disk) const;
     Outcome<bool> needs_server(const std::string& target) const;
+    Outcome<void> define(const Result<std::string>& xml) const;
     Outcome<void> keep_chain(const MachineDisk& disk) const;
     Outcome<void> pull(const MachineDisk& disk) const;
     Outcome<void> settle(const MachineDisk& disk) const;
@@ -75,6 +76,15 @@ bool Hydrating::starts_with(const MachineFacts& facts, const MachineDisk& disk) 
            });
 }
 
+Outcome<void> Hydrating::define(const Result<std::string>& xml) const {
+    const auto defined =
+        xml ? open_.pool.host.define_machine(*xml) : Result<Machine>(std::unexpected(xml.error()));
+    if (!defined) {
+        return std::unexpected(pool_failure(defined.error()));
+    }
+    return {};
+}
+
 Outcome<void> Hydrating::keep_chain(const MachineDisk& disk) const {
     const auto facts = machine_.facts();
     if (!facts) {
@@ -84,13 +94,7 @@ Outcome<void> Hydrating::keep_chain(const MachineDisk& disk) const {
         chain_of(facts->next_xml, disk.target, facts->xml) == Chain::kept) {
         return {};
     }
-    const auto xml = with_chain(facts->next_xml, disk.target, path_of(disk), facts->xml);
-    const auto defined =
-        xml ? open_.pool.host.define_machine(*xml) : Result<Machine>(std::unexpected(xml.error()));
-    if (!defined) {
-        return std::unexpected(pool_failure(defined.error()));
-    }
-    return {};
+    return define(with_chain(facts->next_xml, disk.target, path_of(disk), facts->xml));
 }
 
 // The job ends in silence when the server goes away under it; what it has done stays done.
@@ -133,14 +137,16 @@ Outcome<void> Hydrating::pull(const MachineDisk& disk) const {
 // All that has been copied is on the disk, and the machine starts from its own file the next time.
 Outcome<void> Hydrating::settle(const MachineDisk& disk) const {
     auto done = machine_.hold();
-    if (done) {
+    const auto facts = machine_.facts();
+    // One that a disk's error had stopped before is not stopped again, and so has not flushed.
+    const bool flushed = facts && facts->state == State::held;
+    if (done && flushed) {
         done = machine_.resume();
     }
-    const auto facts = machine_.facts();
     if (!done || !facts) {
         return std::unexpected(pool_failure(done ? facts.error() : done.error()));
     }
-    if (facts->state != State::running) {
+    if (!flushed) {
         return failure(ExitCode::conflict,
                        fmt::format("machine {} has stopped; `signpost-pool resume {}`, and hydrate "
                                    "it again",
@@ -150,13 +156,7 @@ Outcome<void> Hydrating::settle(const MachineDisk& disk) const {
         chain_of(facts->next_xml, disk.target, facts->xml) == Chain::none) {
         return {};
     }
-    const auto xml = without_chain(facts->next_xml, disk.target, path_of(disk), facts->xml);
-    const auto defined =
-        xml ? open_.pool.host.define_machine(*xml) : Result<Machine>(std::unexpected(xml.error()));
-    if (!defined) {
-        return std::unexpected(pool_failure(defined.error()));
-    }
-    return {};
+    return define(without_chain(facts->next_xml, disk.target, path_of(disk), facts->xml));
 }
 
 Outcome<void> Hydrating::bring_home(const MachineDisk& disk) const {
