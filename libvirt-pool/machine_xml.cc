@@ -80,24 +80,6 @@ void remove_all(pugi::xml_node node, const char* name) {
     }
 }
 
-pugi::xml_node prepend_export(pugi::xml_node holder, const NbdUri& uri) {
-    pugi::xml_node source = holder.prepend_child("source");
-    source.append_attribute("protocol") = "nbd";
-    source.append_attribute("name") = uri.export_name.c_str();
-    if (uri.tls) {
-        source.append_attribute("tls") = "yes";
-    }
-    pugi::xml_node host = source.append_child("host");
-    if (uri.is_unix()) {
-        host.append_attribute("transport") = "unix";
-        host.append_attribute("socket") = uri.socket_path.c_str();
-    } else {
-        host.append_attribute("name") = uri.host.c_str();
-        host.append_attribute("port") = uri.port;
-    }
-    return source;
-}
-
 pugi::xml_node disk_of(const pugi::xml_node& domain, const std::string& target) {
     for (const pugi::xml_node& disk : domain.child("devices").children("disk")) {
         if (disk.child("target").attribute("dev").as_string() == target) {
@@ -158,13 +140,26 @@ void set_source(pugi::xml_node disk, const DiskDevice& device) {
     }
     disk.remove_attribute("type");
     disk.prepend_attribute("type") = device.uri ? "network" : "file";
+    pugi::xml_node source = disk.prepend_child("source");
     if (device.uri) {
-        pugi::xml_node source = prepend_export(disk, *device.uri);
+        source.append_attribute("protocol") = "nbd";
+        source.append_attribute("name") = device.uri->export_name.c_str();
+        if (device.uri->tls) {
+            source.append_attribute("tls") = "yes";
+        }
+        pugi::xml_node host = source.append_child("host");
+        if (device.uri->is_unix()) {
+            host.append_attribute("transport") = "unix";
+            host.append_attribute("socket") = device.uri->socket_path.c_str();
+        } else {
+            host.append_attribute("name") = device.uri->host.c_str();
+            host.append_attribute("port") = device.uri->port;
+        }
         if (device.reconnects) {
             source.append_child("reconnect").append_attribute("delay") = kReconnectDelay;
         }
     } else {
-        disk.prepend_child("source").append_attribute("file") = device.file.c_str();
+        source.append_attribute("file") = device.file.c_str();
     }
     pugi::xml_node driver = disk.prepend_child("driver");
     driver.append_attribute("name") = "qemu";

@@ -133,6 +133,14 @@ Outcome<OpenMachine> open_machine(const PoolOptions& options, const std::string&
     return OpenMachine{std::move(*pool), std::move(*machine), std::move(*facts), std::move(*disks)};
 }
 
+Outcome<void> let_go(const PoolContext& context, const OpenMachine& open) {
+    if (open.facts.state != MachineFacts::State::held || context.options.dry_run) {
+        return {};
+    }
+    const auto going = open.machine.resume();
+    return going ? Outcome<void>{} : std::unexpected(pool_failure(going.error()));
+}
+
 Failure making_failure(const Error& error) {
     Failure why = pool_failure(error);
     why.message += error.code == Errc::full ? "; make room there, and repeat the command" : "";

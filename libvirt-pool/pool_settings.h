@@ -34,8 +34,8 @@ struct PoolSettings {
     bool operator==(const PoolSettings&) const = default;
 };
 
-// invalid: the record is not what write_settings() made; not_found: `define`
-// was never run for this directory; else as read_state.
+// invalid: the record is not what write_settings() made; not_found: `define` was never run for this
+// directory; else as read_state.
 Result<PoolSettings> read_settings(int directory);
 Result<void> write_settings(int directory, const PoolSettings& settings);
 Result<void> remove_settings(int directory);

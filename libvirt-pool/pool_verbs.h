@@ -73,6 +73,9 @@ struct OpenMachine {
 
 Outcome<OpenMachine> open_machine(const PoolOptions& options, const std::string& name);
 
+// A machine that a killed call had held goes on; in a dry run it stays.
+Outcome<void> let_go(const PoolContext& context, const OpenMachine& open);
+
 // The catalog that the settings name, for reading.
 Outcome<std::unique_ptr<Catalog>> open_pool_catalog(const PoolSettings& settings);
 

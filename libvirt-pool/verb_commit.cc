@@ -70,10 +70,8 @@ PoolResult run(const PoolContext& context, const CommitVerb& verb) {
     if (!open) {
         return std::unexpected(open.error());
     }
-    if (open->facts.state == MachineFacts::State::held && !context.options.dry_run) {
-        if (const auto going = open->machine.resume(); !going) {
-            return std::unexpected(pool_failure(going.error()));
-        }
+    if (const auto going = let_go(context, *open); !going) {
+        return std::unexpected(going.error());
     }
     unsigned committed = 0;
     for (const MachineDisk& disk : open->disks) {

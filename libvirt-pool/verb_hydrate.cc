@@ -191,10 +191,8 @@ PoolResult run(const PoolContext& context, const HydrateVerb& verb) {
                        fmt::format("machine {} is off, and QEMU does the copying: virsh start {}",
                                    escaped(verb.machine), escaped(verb.machine)));
     }
-    if (open->facts.state == State::held && !context.options.dry_run) {
-        if (const auto going = open->machine.resume(); !going) {
-            return std::unexpected(pool_failure(going.error()));
-        }
+    if (const auto going = let_go(context, *open); !going) {
+        return std::unexpected(going.error());
     }
     if (open->facts.state == State::paused) {
         return failure(ExitCode::conflict,
