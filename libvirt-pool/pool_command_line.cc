@@ -82,6 +82,7 @@ void add_pool_verbs(CLI::App& app, Words& words) {
         verb(app, "define", "make the pool, with a volume for each disk, and start it",
              "  signpost-pool define\n"
              "  signpost-pool define --pool web --match 'web*/vda' --match db01/\n"
+             "  signpost-pool define --pool backup --server beta --newest 3\n"
              "  signpost-pool define --pool lab --via nbd://127.0.0.1:10809");
     define
         ->add_option("--match", words.define.patterns,
@@ -90,6 +91,11 @@ void add_pool_verbs(CLI::App& app, Words& words) {
         ->type_name("GLOB");
     define->add_option("--server", words.define.server, "only disks that this server holds")
         ->type_name("NAME");
+    define
+        ->add_option("--newest", words.define.newest,
+                     "of a disk's restore points (DISK@TIME), only the N newest")
+        ->type_name("N")
+        ->check(CLI::Range(1, 16'000));
     verb(app, "sync", "make the pool's volumes equal to the catalog's disks",
          "  signpost-pool sync\n"
          "  signpost-pool sync --pool web --dry-run")

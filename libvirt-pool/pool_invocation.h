@@ -34,6 +34,7 @@ struct PoolOptions {
 struct DefineVerb {
     std::vector<std::string> patterns;
     std::string server;
+    std::uint64_t newest = 0;  // restore points of each disk; 0: all
 };
 
 struct SyncVerb {

@@ -50,7 +50,8 @@ std::string settings_json(const PoolSettings& settings) {
     return text_of({{"via", settings.via.str()},
                     {"catalog", settings.catalog},
                     {"server", settings.selection.server},
-                    {"match", settings.selection.patterns}});
+                    {"match", settings.selection.patterns},
+                    {"newest", settings.selection.newest}});
 }
 
 Result<PoolSettings> parse_settings(std::string_view text) {
@@ -58,18 +59,22 @@ Result<PoolSettings> parse_settings(std::string_view text) {
     const std::string* via = text_in(object, "via");
     const std::string* catalog = text_in(object, "catalog");
     const std::string* server = text_in(object, "server");
+    // Earlier versions have written none.
+    const json newest = object.is_object() ? object.value("newest", json(0U)) : json();
     if (via == nullptr || catalog == nullptr || server == nullptr || !object.contains("match") ||
         !object.at("match").is_array() ||
         !std::ranges::all_of(object.at("match"),
-                             [](const json& item) { return item.is_string(); })) {
+                             [](const json& item) { return item.is_string(); }) ||
+        !newest.is_number_unsigned()) {
         return not_ours();
     }
     auto uri = NbdUri::parse(*via);
     if (!uri) {
         return std::unexpected(uri.error());
     }
-    return PoolSettings{std::move(*uri), *catalog,
-                        Selection{object.at("match").get<std::vector<std::string>>(), *server}};
+    return PoolSettings{
+        std::move(*uri), *catalog,
+        Selection{object.at("match").get<std::vector<std::string>>(), *server, newest}};
 }
 
 std::string recovery_json(const Recovery& recovery) {

@@ -5,7 +5,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <functional>
+#include <map>
 
+#include "catalog/restore_point.h"
 #include "libvirt-pool/pool_file.h"
 #include "libvirt-pool/pool_json.h"
 #include "terminal/text.h"
@@ -22,6 +25,24 @@ bool matches_one(const std::string& pattern, const std::string& name) {
     return is_pattern(pattern)      ? matches_pattern(pattern, name)
            : pattern.ends_with('/') ? name.starts_with(pattern)
                                     : name == pattern;
+}
+
+// Of each disk's restore points the COUNT newest stay, and every name that says no time.
+void keep_newest(std::vector<WantedVolume>& volumes, std::size_t count) {
+    std::map<std::string, std::vector<std::string>> times;
+    for (const WantedVolume& volume : volumes) {
+        if (auto point = RestorePoint::of(volume.disk)) {
+            times[point->disk].push_back(std::move(point->time));
+        }
+    }
+    for (auto& [disk, of_disk] : times) {
+        std::ranges::sort(of_disk, std::greater());
+        of_disk.resize(std::min(of_disk.size(), count));
+    }
+    std::erase_if(volumes, [&](const WantedVolume& volume) {
+        const auto point = RestorePoint::of(volume.disk);
+        return point && point->time < times[point->disk].back();
+    });
 }
 
 }  // namespace
@@ -83,6 +104,9 @@ Result<std::vector<WantedVolume>> select_volumes(Catalog& catalog, const Selecti
         }
         more = page->size() == kPage;
         after = more ? page->back().name.str() : "";
+    }
+    if (selection.newest > 0) {
+        keep_newest(volumes, selection.newest);
     }
     return volumes;
 }

@@ -20,7 +20,9 @@ namespace signpost {
 struct Selection {
     std::vector<std::string> patterns;  // globs, or prefixes that end with `/`; one of them
     std::string server;                 // that holds a copy
+    std::uint64_t newest = 0;           // restore points of each disk; 0: all
 
+    // But for `newest`, which looks at all that match.
     bool matches(const DiskRecord& disk) const;
 
     bool operator==(const Selection&) const = default;

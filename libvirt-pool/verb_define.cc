@@ -68,7 +68,8 @@ PoolResult run(const PoolContext& context, const DefineVerb& verb) {
     if (!via) {
         return std::unexpected(via.error());
     }
-    PoolSettings settings{std::move(*via), options.catalog, {verb.patterns, verb.server}};
+    PoolSettings settings{
+        std::move(*via), options.catalog, {verb.patterns, verb.server, verb.newest}};
     const auto catalog = open_pool_catalog(settings);
     if (!catalog) {
         return std::unexpected(catalog.error());

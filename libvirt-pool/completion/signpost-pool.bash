@@ -12,7 +12,7 @@ _signpost_pool_options+=' --help'
 # The options that a verb has beyond those of all.
 _signpost_pool_options_of() {
     case $1 in
-    define) echo '--match --server' ;;
+    define) echo '--match --server --newest' ;;
     sync) echo '--offline' ;;
     watch) echo '--interval' ;;
     attach) echo '--target --bus --readonly --live --print' ;;
@@ -46,8 +46,8 @@ _signpost_pool_read() {
         word=${COMP_WORDS[i]}
         case $word in
         --pool | --via | --path | --catalog | --connect | -c | --color | --match | --server | \
-            --interval | --target | --bus | --name | --xml | --memory | --cpus | --firmware | \
-            --type | --network | --rate | --timeout)
+            --newest | --interval | --target | --bus | --name | --xml | --memory | --cpus | \
+            --firmware | --type | --network | --rate | --timeout)
             _signpost_pool_value "$i"
             i=$last
             case $word in
@@ -142,7 +142,8 @@ _signpost_pool_option_value() {
         ;;
     --catalog | --xml) mapfile -t COMPREPLY < <(compgen -f -- "$current") ;;
     --path) mapfile -t COMPREPLY < <(compgen -d -- "$current") ;;
-    --via | --connect | -c | --interval | --name | --memory | --cpus | --rate | --timeout) ;;
+    --via | --connect | -c | --newest | --interval | --name | --memory | --cpus | --rate | \
+        --timeout) ;;
     *) return 1 ;;
     esac
     return 0

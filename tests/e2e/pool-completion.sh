@@ -50,6 +50,8 @@ expect "signpost-pool re" recover repair resume
 expect "signpost-pool --pool disks st" status
 expect "signpost-pool --pool " disks
 expect "signpost-pool --connect=test:///default --pool " default-pool
+expect "signpost-pool define --ne" --newest
+expect "signpost-pool define --newest 2 --server a" alpha
 expect "signpost-pool sync --off" --offline
 expect "signpost-pool sync --dry" --dry-run
 expect "signpost-pool watch --i" --interval

@@ -54,3 +54,14 @@ says "$tmp/out" "1 damaged, 1 missing, 1 pristine"
 pool repair >"$tmp/out" 2>&1
 says "$tmp/out" "near.qcow2.damaged-1"
 pool status | has "1 not_ours, 3 pristine" || fail "what repair has left is not right"
+
+# Of a disk's restore points only the newest, and the next one takes the place of the last.
+truncate -s 1M "$tmp/b/web01/vda@2026-11-18.raw" "$tmp/b/web01/vda@2026-11-19T02:00.raw"
+wait_until lists "near 5242880" "new 1048576" "web01/vda 2097152" "web01/vda@2026-11-18 1048576" \
+    "web01/vda@2026-11-19T02:00 1048576"
+pool define --match web01/ --newest 1 --via "${uri[alpha]}" >"$tmp/out"
+points() { (cd "$pool_path" && ls | grep @); }
+[ "$(points)" = web01%2Fvda@2026-11-19T02%3A00.qcow2 ] || fail "not the newest: $(points)"
+truncate -s 1M "$tmp/b/web01/vda@2026-11-20T02:00.raw"
+newer() { pool sync && [ "$(points)" = web01%2Fvda@2026-11-20T02%3A00.qcow2 ]; }
+wait_until newer

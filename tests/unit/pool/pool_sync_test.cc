@@ -182,7 +182,7 @@ TEST_F(PoolSyncTest, AMachineThatCannotBeReadStopsThePass) {
 
 TEST_F(PoolSyncTest, SettingsAreKeptBesideTheDirectory) {
     ASSERT_TRUE(directory_.make_records());
-    settings_.selection = {{"web*/vda", "db01/"}, "beta"};
+    settings_.selection = {{"web*/vda", "db01/"}, "beta", 3};
     settings_.catalog = "sqlite:/srv/c.db";
     ASSERT_TRUE(write_settings(directory_.records(), settings_));
     const PoolDirectory again = *PoolDirectory::open(directory_.path());
@@ -190,16 +190,44 @@ TEST_F(PoolSyncTest, SettingsAreKeptBesideTheDirectory) {
     EXPECT_TRUE(std::filesystem::is_empty(directory_.path()));
 }
 
+TEST_F(PoolSyncTest, SettingsOfAnEarlierVersionAreRead) {
+    ASSERT_TRUE(write_state(directory_.descriptor(), "pool.json",
+                            R"({"via": "nbd://x", "catalog": "", "server": "b", "match": ["a"]})"));
+    const auto settings = read_settings(directory_.descriptor());
+    ASSERT_TRUE(settings);
+    EXPECT_EQ(settings->selection, (Selection{{"a"}, "b", 0}));
+}
+
 TEST_F(PoolSyncTest, SettingsThatSomebodyHasChangedAreRefused) {
     EXPECT_EQ(read_settings(directory_.descriptor()).error().code, Errc::not_found);
     for (const char* text : {"", "[]", "{\"via\": 7}", "null",
                              R"({"via": "http://x", "catalog": "", "server": "", "match": []})",
-                             R"({"via": "nbd://x", "catalog": "", "server": "", "match": [1]})"}) {
+                             R"({"via": "nbd://x", "catalog": "", "server": "", "match": [1]})",
+                             R"({"via": "nbd://x", "catalog": "", "server": "", "match": [],)"
+                             R"( "newest": -1})"}) {
         ASSERT_TRUE(write_state(directory_.descriptor(), "pool.json", text));
         const auto refused = read_settings(directory_.descriptor());
         ASSERT_FALSE(refused) << text;
         EXPECT_EQ(refused.error().code, Errc::invalid);
     }
+}
+
+TEST_F(PoolSyncTest, OnlyTheNewestRestorePointsOfEachDiskAreShown) {
+    settings_.selection.newest = 2;
+    publish({{"d/a@2026-11-18", 512},
+             {"d/a@2026-11-19T02:00", 512},
+             {"d/a@20261120", 512},
+             {"b@2025-01-01", 512},
+             {"b", 512},
+             {"c@home", 512}});
+    sync();
+    const std::vector<std::string> shown = {"b.qcow2", "b@2025-01-01.qcow2", "c@home.qcow2",
+                                            "d%2Fa@2026-11-19T02%3A00.qcow2",
+                                            "d%2Fa@20261120.qcow2"};
+    EXPECT_EQ(files(), shown);
+    settings_.selection.newest = 0;
+    sync();
+    EXPECT_EQ(files().size(), 6U);
 }
 
 TEST_F(PoolSyncTest, ASelectionIsOfNamesPrefixesPatternsAndServers) {
@@ -208,15 +236,15 @@ TEST_F(PoolSyncTest, ASelectionIsOfNamesPrefixesPatternsAndServers) {
         location.server = "beta";
         return DiskRecord{*DiskName::parse(name), {location}};
     };
-    const Selection selection{{"web*/vda", "db01/", "mail"}, ""};
+    const Selection selection{{"web*/vda", "db01/", "mail"}, "", 0};
     for (const char* name : {"web01/vda", "db01/vdb", "mail"}) {
         EXPECT_TRUE(selection.matches(disk(name))) << name;
     }
     for (const char* name : {"web01/vdb", "db01", "mail/vda"}) {
         EXPECT_FALSE(selection.matches(disk(name))) << name;
     }
-    EXPECT_TRUE((Selection{{}, "beta"}.matches(disk("x"))));
-    EXPECT_FALSE((Selection{{}, "alpha"}.matches(disk("x"))));
+    EXPECT_TRUE((Selection{{}, "beta", 0}.matches(disk("x"))));
+    EXPECT_FALSE((Selection{{}, "alpha", 0}.matches(disk("x"))));
 }
 
 }  // namespace signpost::test
