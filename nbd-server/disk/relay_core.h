@@ -246,6 +246,7 @@ class RelayCore final : private UpstreamLink::Owner,
     void tick();
     void sample_lanes(Time now);
     std::chrono::milliseconds hedge_of(const Route& route) const;
+    Time next_look(Time now) const;
     std::chrono::milliseconds tick_length() const;
     void expire(Time now);
     void second_attempt(Piece& piece, Time now);

@@ -36,6 +36,7 @@ struct RelayLimits {
     std::chrono::milliseconds hang{3000};  // no progress: the server counts as dead
     std::chrono::milliseconds request{12000};  // peer-timeout: then EIO
     std::chrono::milliseconds spare{30000};    // so long a connection beside another may idle
+    std::chrono::milliseconds probe{10000};    // one that idles is asked for a block so often (R22)
     unsigned connections = 4;                  // per disk, where the server allows it
     unsigned far_connections = 16;             // the same to a server that is 5 ms away or farther
 };

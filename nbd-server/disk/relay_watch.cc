@@ -21,7 +21,6 @@ using std::chrono::seconds;
 constexpr milliseconds kTick{100};
 constexpr milliseconds kShortestTick{25};
 constexpr seconds kIdleTick{5};
-constexpr seconds kProbeAfter{10};
 
 // A server that sends less than this while somebody waits counts as silent (F4).
 constexpr std::uint64_t kMinimumProgress = 64 * 1024;  // bytes a second
@@ -64,9 +63,17 @@ void RelayCore::tick() {
     if (!pieces_.empty()) {
         watch_time();
     } else if (!(lanes_.empty() && retired_.empty()) && tick_.id == 0) {
-        tick_ = services_.loop.call_at(now + std::min<milliseconds>(kIdleTick, limits_.spare),
-                                       [this] { tick(); });
+        tick_ = services_.loop.call_at(next_look(now), [this] { tick(); });
     }
+}
+
+// While nothing is under way: when a lane is due for a probe, or perhaps has become spare.
+RelayCore::Time RelayCore::next_look(Time now) const {
+    Time due = now + std::min<milliseconds>(kIdleTick, limits_.spare);
+    for (const auto& lane : lanes_) {
+        due = lane->ready ? std::min(due, lane->last_used + limits_.probe) : due;
+    }
+    return std::max(due, now + kShortestTick);
 }
 
 void RelayCore::sample_lanes(Time now) {
@@ -219,7 +226,8 @@ void RelayCore::drop_hung_lanes(Time now) {
 // that went away is noticed before a client needs it (R22).
 void RelayCore::probe_idle_lanes(Time now) {
     for (const auto& lane : lanes_) {
-        if (!lane->ready || lane->link->outstanding() > 0 || now - lane->last_used < kProbeAfter) {
+        if (!lane->ready || lane->link->outstanding() > 0 ||
+            now - lane->last_used < limits_.probe) {
             continue;
         }
         const std::uint64_t length =

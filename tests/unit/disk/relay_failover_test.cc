@@ -24,6 +24,13 @@ class RelayFailover : public RelayTest {
         ASSERT_EQ(gamma_.connections(), 0);
     }
 
+    // Before the disks are opened.
+    void probe_often() {
+        RelayLimits limits = short_limits();
+        limits.probe = std::chrono::milliseconds{50};
+        restart_engine(limits);
+    }
+
     void expect_good_read() {
         ASSERT_EQ(read(8192, 100'000), 0);
         EXPECT_TRUE(matches(gamma_.content(), 8192));
@@ -63,6 +70,28 @@ TEST_F(RelayFailover, AfterAFreezeTheReplicaIsAskedFirst) {
     open_replicas();
     beta_.freeze();
     expect_good_read();
+    const int asked = beta_.requests();
+    expect_good_read();
+    EXPECT_EQ(beta_.requests(), asked);
+    beta_.thaw();
+}
+
+TEST_F(RelayFailover, IdlePeerIsAskedNowAndThen) {
+    probe_often();
+    open_replicas();
+    EXPECT_TRUE(beta_.wait_for_requests(beta_.requests() + 2));
+    EXPECT_FALSE(log_.has("does not answer"));
+    expect_good_read();
+    EXPECT_EQ(gamma_.connections(), 0);
+}
+
+TEST_F(RelayFailover, PeerThatFreezesWhileIdleIsGivenUpBeforeAClientNeedsIt) {
+    probe_often();
+    open_replicas();
+    beta_.freeze();
+    while (!log_.has("does not answer")) {
+        std::this_thread::yield();
+    }
     const int asked = beta_.requests();
     expect_good_read();
     EXPECT_EQ(beta_.requests(), asked);
