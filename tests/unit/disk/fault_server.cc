@@ -363,7 +363,11 @@ std::uint32_t FaultServer::apply(std::uint16_t flags, std::uint16_t command, std
                                  std::uint32_t length, const Bytes& payload) {
     const std::lock_guard lock(mutex_);
     const auto at = content_.begin() + static_cast<std::ptrdiff_t>(offset);
-    switch (static_cast<Command>(command)) {
+    const auto asked = static_cast<Command>(command);
+    if (manners_.write_error != 0 && asked != Command::flush && asked != Command::cache) {
+        return manners_.write_error;
+    }
+    switch (asked) {
         case Command::write:
             std::copy(payload.begin(), payload.end(), at);
             break;

@@ -45,8 +45,9 @@ class FaultServer {
         std::uint32_t minimum_block = 1;
         std::uint32_t maximum_payload = 32 * 1024 * 1024;
         std::string description = {};
-        std::uint32_t read_error = 0;  // NBD error for every read
-        int drip_bytes_per_tick = 0;   // payload leaves so slowly; 0: at once
+        std::uint32_t read_error = 0;   // NBD error for every read
+        std::uint32_t write_error = 0;  // and for whatever changes the content
+        int drip_bytes_per_tick = 0;    // payload leaves so slowly; 0: at once
         ReadReply reply = ReadReply::plain;
         std::chrono::milliseconds read_takes{0};  // a far, or slow server
     };

@@ -43,6 +43,20 @@ TEST_F(RelayedWrite, NeverGrowsTheDisk) {
     EXPECT_EQ(beta_.requests(), 0);
 }
 
+TEST_F(RelayedWrite, WhatThePeerHasAgainstItReachesTheClient) {
+    for (const auto& [on_the_wire, error] : {std::pair{28U, ENOSPC}, {1U, EPERM}, {5U, EIO}}) {
+        open_writable({.write_error = on_the_wire});
+        EXPECT_EQ(write(0, Bytes(512)), error);
+        EXPECT_EQ(run(Op::write_zeroes, 0, 512), error);
+        EXPECT_EQ(run(Op::trim, 0, 512), error);
+        EXPECT_EQ(run(Op::flush), 0);
+        EXPECT_EQ(read(0, 512), 0);
+        EXPECT_EQ(beta_.content(), pattern(kSize, 1));
+        beta_.set_manners({.read_only = false});
+        EXPECT_EQ(write(0, written(0, 512)), 0) << "the disk survives";
+    }
+}
+
 TEST_F(RelayedWrite, FlushedDataSurvivesADeath) {
     open_writable();
     const Bytes data = pattern(10'000, 9);
