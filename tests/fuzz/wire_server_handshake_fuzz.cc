@@ -67,7 +67,7 @@ void Run::answer() {
     } else if (question.kind == Kind::ticket) {
         first == 'g' ? server.accept_ticket() : server.refuse_ticket(question.text);
     } else if (first == 'd' || first == '\0') {
-        server.answer_export(ExportFacts{.size = std::uint64_t{1} << question.text.size() % 66,
+        server.answer_export(ExportFacts{.size = std::uint64_t{1} << question.text.size() % 64,
                                          .flags = 0xffff,
                                          .minimum_block = first == 'd' ? 1u : 512u,
                                          .demand_block_size = question.text.ends_with("!"),
