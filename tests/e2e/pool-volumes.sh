@@ -60,7 +60,7 @@ truncate -s 1M "$tmp/b/web01/vda@2026-11-18.raw" "$tmp/b/web01/vda@2026-11-19T02
 wait_until lists "near 5242880" "new 1048576" "web01/vda 2097152" "web01/vda@2026-11-18 1048576" \
     "web01/vda@2026-11-19T02:00 1048576"
 pool define --match web01/ --newest 1 --via "${uri[alpha]}" >"$tmp/out"
-points() { (cd "$pool_path" && ls | grep @); }
+points() { find "$pool_path" -name "*@*" -printf "%f\n"; }
 [ "$(points)" = web01%2Fvda@2026-11-19T02%3A00.qcow2 ] || fail "not the newest: $(points)"
 truncate -s 1M "$tmp/b/web01/vda@2026-11-20T02:00.raw"
 newer() { pool sync && [ "$(points)" = web01%2Fvda@2026-11-20T02%3A00.qcow2 ]; }
