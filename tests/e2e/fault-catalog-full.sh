@@ -15,7 +15,7 @@ wait_published alpha own
 wait_published beta other
 open_session "$(disk_uri alpha other)"
 
-dd if=/dev/zero of="$tmp/state/filler" bs=4k 2>/dev/null || true
+fill_up "$tmp/state/filler"
 # What is free inside the catalog's own files goes, too.
 refused=0
 for number in {1..2000}; do

@@ -23,7 +23,7 @@ for server in beta alpha; do
     open_session "$(disk_uri "$server" a)"
     expect ok write 0 65536 65
     expect ok flush
-    dd if=/dev/zero of="$tmp/beta/filler" bs=4k 2>/dev/null || true
+    fill_up "$tmp/beta/filler"
     expect ENOSPC write 1048576 65536 66
     expect ok write 0 65536 67
     expect ok flush

@@ -97,6 +97,14 @@ mount_tmpfs() {
     cleanup_fn umount --lazy "$1"
 }
 
+# fill_up FILE: takes what is free on its file system. That dd fails is then as it should be.
+fill_up() {
+    if dd if=/dev/zero of="$1" bs=4k 2>"$tmp/fill_up.err"; then
+        fail "$1: dd ended before the file system was full"
+    fi
+    grep -q 'No space left on device' "$tmp/fill_up.err" || fail "$(cat "$tmp/fill_up.err")"
+}
+
 # The rest of the test runs in a network of its own: only a loopback interface, and firewall rules
 # that end with the test.
 in_own_network() {
