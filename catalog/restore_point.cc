@@ -9,28 +9,29 @@ namespace signpost {
 namespace {
 
 struct Part {
-    std::string_view separators;  // one of them may stand before the digits
+    char separator;  // before the digits
+    bool required;   // the basic form has the same separator
     std::size_t digits;
     std::string_view least;
     std::string_view most;
 };
 
 // Year, month and day; a time of day may follow, to the minute or the second.
-constexpr std::array<Part, 6> kParts{{{"", 4, "0000", "9999"},
-                                      {"-", 2, "01", "12"},
-                                      {"-", 2, "01", "31"},
-                                      {"T", 2, "00", "23"},
-                                      {":", 2, "00", "59"},
-                                      {":", 2, "00", "60"}}};
+constexpr std::array<Part, 6> kParts{{{'@', true, 4, "0000", "9999"},
+                                      {'-', false, 2, "01", "12"},
+                                      {'-', false, 2, "01", "31"},
+                                      {'T', true, 2, "00", "23"},
+                                      {':', false, 2, "00", "59"},
+                                      {':', false, 2, "00", "60"}}};
 constexpr std::size_t kDay = 3;  // parts of a date
 constexpr std::size_t kMinute = 5;
 
 // The digits of TEXT's first part, which it loses; empty: they are not there, or say no time.
 std::string_view take(std::string_view& text, const Part& part) {
     std::string_view rest = text;
-    if (!rest.empty() && part.separators.find(rest.front()) != std::string_view::npos) {
+    if (rest.starts_with(part.separator)) {
         rest.remove_prefix(1);
-    } else if (part.separators == "T") {
+    } else if (part.required) {
         return {};
     }
     const std::string_view digits = rest.substr(0, part.digits);
@@ -52,7 +53,7 @@ std::optional<RestorePoint> RestorePoint::of(const DiskName& name) {
     if (!named || text.find('/', at) != std::string::npos) {
         return std::nullopt;
     }
-    std::string_view rest = std::string_view(text).substr(at + 1);
+    std::string_view rest = std::string_view(text).substr(at);
     std::string time;
     std::size_t parts = 0;
     while (parts < kParts.size()) {
