@@ -40,7 +40,9 @@ struct PublishSummary {
 struct Publication {
     std::vector<Image> images = {};       // added or updated
     std::vector<DiskName> vanished = {};  // withdrawn
-    bool complete = false;                // images are all that it holds: withdraw any other
+    bool complete = false;                // images are all that it holds: withdraw any other,
+                                          // but for these, which are being written just now
+    std::vector<DiskName> unsettled = {};
 };
 
 struct DigestRecord {

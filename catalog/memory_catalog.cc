@@ -2,6 +2,7 @@
 #include "catalog/memory_catalog.h"
 
 #include <algorithm>
+#include <set>
 
 #include "catalog/row_check.h"
 
@@ -132,8 +133,10 @@ Result<PublishSummary> MemoryCatalog::publish(std::string_view server, const Pub
     if (holder == servers_.end())
         return no_server(server);
     PublishSummary summary;
+    const std::set<DiskName> unsettled(change.unsettled.begin(), change.unsettled.end());
     for (const DiskName& name : change.complete ? disks_of(server) : change.vanished)
-        if (!has_image(*ordered, name) && withdraw(name, server))
+        if (!has_image(*ordered, name) && !(change.complete && unsettled.contains(name)) &&
+            withdraw(name, server))
             ++summary.removed;
     for (const Image* image : *ordered)
         publish_image(*image, server, sequence_ + 1, summary);

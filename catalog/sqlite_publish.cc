@@ -55,8 +55,11 @@ void plan_vanished(Connection& connection, std::int64_t server_id, const Publica
 }
 
 // What the server holds and the publication does not.
-void plan_absent(Connection& connection, std::int64_t server_id, PublishPlan& plan) {
+void plan_absent(Connection& connection, std::int64_t server_id, const Publication& change,
+                 PublishPlan& plan) {
     std::vector<std::int64_t> kept = plan.seen;
+    for (const DiskName& name : change.unsettled)
+        kept.push_back(find_disk_id(connection, name));
     for (const PublishPlan::Step& step : plan.steps)
         kept.push_back(step.disk_id);
     std::sort(kept.begin(), kept.end());
@@ -179,7 +182,7 @@ PublishPlan plan_publication(Connection& connection, std::int64_t server_id,
             plan.steps.push_back(step);
     }
     if (change.complete)
-        plan_absent(connection, server_id, plan);
+        plan_absent(connection, server_id, change, plan);
     else
         plan_vanished(connection, server_id, change, ordered, plan);
     return plan;

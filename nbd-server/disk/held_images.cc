@@ -228,6 +228,9 @@ Publication HeldImages::news() const {
     publication.complete = all_is_news_;
     if (all_is_news_) {
         publication.images = images();
+        for (const auto& [name, waiting] : waiting_) {
+            publication.unsettled.push_back(name);
+        }
         return publication;
     }
     for (const DiskName& name : news_) {

@@ -166,6 +166,16 @@ TEST_P(CatalogContract, CompletePublicationWithdrawsTheRest) {
     EXPECT_EQ(listed(""), Names());
 }
 
+TEST_P(CatalogContract, CompletePublicationLeavesWhatIsUnsettled) {
+    publish("beta", images({image("a"), image("b"), image("c")}));
+    const auto generation = location("b").generation;
+    Publication change = all_images({image("a")});
+    change.unsettled = {disk("b"), disk("never-there")};
+    EXPECT_EQ(publish("beta", change), (PublishSummary{0, 0, 1}));
+    EXPECT_EQ(listed(""), (Names{"a", "b"}));
+    EXPECT_EQ(location("b").generation, generation);
+}
+
 TEST_P(CatalogContract, LargeCompletePublicationIsComparedToo) {
     std::vector<Image> all;
     for (int i = 0; i < 3000; ++i)

@@ -191,6 +191,21 @@ TEST_F(PublisherTest, WaitsForAYoungFile) {
     EXPECT_TRUE(publisher->images().empty());
 }
 
+TEST_F(PublisherTest, KeepsWhatIsBeingWrittenWhenItStarts) {
+    settings.settle = 1h;
+    tree.write("young.raw", "x");
+    const Image known{.name = DiskName::parse("young").value(),
+                      .export_name = "young",
+                      .size = 1,
+                      .fingerprint = "r-1"};
+    ASSERT_TRUE(catalog.publish("beta", {.images = {known}}).has_value());
+    const auto before = location("young");
+    start();
+    ASSERT_TRUE(catalog.wait_until([&] { return catalog.publications().size() > 1; }));
+    EXPECT_TRUE(catalog.publications().back().complete);
+    EXPECT_EQ(location("young")->generation, before->generation);
+}
+
 TEST_F(PublisherTest, ABackingFileThatChangesChangesTheDisksOnIt) {
     tree.write("base/b.img", "x");
     tree.write("top.qcow2", Qcow2Bytes().backing("base/b.img", "raw").bytes);
