@@ -8,11 +8,9 @@
 . "$(dirname "$0")/functions.sh"
 . "$here/libvirt.inc"
 in_own_hypervisor
-requires e2fsck debugfs
 
-rounds=${ROUNDS:-5} seed=${SEED:-1}
-RANDOM=$seed
-machine=web01
+rounds=${ROUNDS:-5} seed=${SEED:-1} machine=web01
+. "$here/pool-crash.inc"
 mkdir -p "$tmp/a" "$tmp/b/web01"
 guest_image "$tmp/b/web01/vda.raw"
 before=$(sha256sum <"$tmp/b/web01/vda.raw")
@@ -34,55 +32,11 @@ volume=$pool_path/$machine~vda.qcow2
 pool_begins watch --interval 1 2>>"$tmp/watch.log"
 cleanup_fn kill "$tool"
 
-# Sets $victim. (Not by output: a subshell has other random numbers each time.)
-one_of() {
-    shift $((RANDOM % $#))
-    victim=$1
-}
-
-# A moment within so many milliseconds: when the blow falls.
-moment() {
-    local ms=$((RANDOM % $1))
-    sleep "$((ms / 1000)).$(printf %03d $((ms % 1000)))"
-}
-
-qemu_pid() {
-    cat "/run/libvirt/qemu/$machine.pid" 2>/dev/null
-}
-
-# strike VICTIM TOOL-PID
-strike() {
-    case $1 in
-    tool)
-        kill -KILL "$2" 2>/dev/null || true
-        wait "$2" 2>/dev/null || true
-        ;;
-    libvirtd)
-        kill -KILL "$libvirtd_pid"
-        wait "$libvirtd_pid" 2>/dev/null || true
-        ;;
-    qemu) kill -KILL "$(qemu_pid)" 2>/dev/null || true ;;
-    *-frozen)
-        kill -STOP "${pid[${1%-frozen}]}"
-        moment 4000
-        ;;
-    *) kill_server "$1" ;;
-    esac
-}
-
 # With a replica, the holder's end is nothing that the guest could have noticed.
-holder_is_spared() {
+look_at_guest() {
     [ "$replica" = 0 ] || [[ $victim != beta* ]] ||
-        [ "$(virsh domstate "$machine" --reason 2>/dev/null)" != "paused (I/O error)" ]
-}
-
-heal() {
-    kill -0 "$libvirtd_pid" 2>/dev/null || start_libvirtd
-    local server
-    kill -CONT "${pid[@]}"
-    for server in alpha beta; do
-        [ -n "${pid[$server]:-}" ] || restart_server "$server"
-    done
+        [ "$(virsh domstate "$machine" --reason 2>/dev/null)" != "paused (I/O error)" ] ||
+        fail "the guest was stopped although a replica was left"
 }
 
 # The volume, for qemu-img; with the chain that hydrate has spelled out for the next start.
@@ -96,80 +50,16 @@ as_it_would_start() {
     echo "driver=qcow2,file.filename=$volume$behind"
 }
 
-# As after a loss of power: what the volume holds now, with what the guest had said it had flushed.
-flushed_is_there() {
-    local qemu at i found
-    qemu=$(qemu_pid) || true
-    [ -z "$qemu" ] || kill -STOP "$qemu" 2>/dev/null || true
-    at=$(last_written)
-    found=0
-    qemu-img check -U -q "$volume" || [ $? = 3 ] || fail "the volume is damaged"
-    qemu-img convert -U -O raw --image-opts "$(as_it_would_start)" "$tmp/now.raw"
-    [ -z "$qemu" ] || kill -CONT "$qemu" 2>/dev/null || true
-    [ -n "$at" ] || return 0
-    dd if="$tmp/now.raw" of="$tmp/now.ext4" bs=1M skip=32 conv=sparse status=none
-    e2fsck -fp "$tmp/now.ext4" >"$tmp/e2fsck" 2>&1 || [ $? -le 1 ] ||
-        fail "the guest's file system is damaged: $(cat "$tmp/e2fsck")"
-    rm -rf "$tmp/written"
-    debugfs -R "rdump /written $tmp" "$tmp/now.ext4" 2>/dev/null
-    for ((i = 1; i <= at; i++)); do
-        [ "$(sha256sum <"$tmp/written/$i")" = "$(cat "$tmp/written/sum.$i")" ] ||
-            fail "what the guest had written as $i is not there"
-        found=$i
-    done
-    found_again=$((found_again + found))
+recover() {
+    pool recover web01/vda --name "$machine" --xml "$tmp/web01.xml"
 }
 
-is_off() {
-    [ "$(virsh domstate "$machine")" = "shut off" ]
-}
-
-# The guest runs, and writes; after its own death, again, and finds what it had written.
-goes_on() {
-    local at
-    at=$(last_written)
-    if [ -n "$died" ]; then
-        wait_until -t 20 is_off
-        mv "$console" "$console.$round"
-    fi
-    pool recover web01/vda --name "$machine" --xml "$tmp/web01.xml" 2>>"$tmp/tool.log" ||
-        fail "recover cannot be repeated"
-    pool resume "$machine" 2>>"$tmp/tool.log" || fail "resume does not let it go on"
-    if [ -n "$died" ]; then
-        wait_until -t 200 guest_said "GUEST wrote .*"
-        [ -z "$at" ] || guest_said "GUEST found $at" || fail "the guest has lost $at"
-    else
-        wait_until -t 200 has_written $((${at:-0} + 2))
-    fi
-    ! guest_said "GUEST (bad|error) .*" || fail "the guest saw an error"
-}
-
-# blow STEP MOMENT VICTIM…: one of them dies within that many milliseconds from the step's start.
-round=0 found_again=0 died=''
-blow() {
-    local step=$1 within=$2 tool=''
-    shift 2
-    one_of "$@"
-    round=$((round + 1))
-    case $step in
-    recover)
-        pool_begins recover web01/vda --name "$machine" --xml "$tmp/web01.xml" 2>>"$tmp/tool.log"
-        ;;
-    hydrate)
-        pool_begins hydrate "$machine" --rate 8 2>>"$tmp/tool.log"
-        ;;
-    abandon)
-        pool_begins abandon "$machine" --yes 2>>"$tmp/tool.log"
-        ;;
-    esac
-    moment "$within"
-    strike "$victim" "$tool"
-    echo "round $round: $step, $victim dies, $(last_written) written"
-    holder_is_spared || fail "the guest was stopped although a replica was left"
-    heal
-    [ -z "$tool" ] || wait "$tool" 2>/dev/null || true
-    died=''
-    [ "$victim" != qemu ] || died=yes
+step_begins() {
+    case $1 in
+    recover) pool_begins recover web01/vda --name "$machine" --xml "$tmp/web01.xml" ;;
+    hydrate) pool_begins hydrate "$machine" --rate 8 ;;
+    abandon) pool_begins abandon "$machine" --yes ;;
+    esac 2>>"$tmp/tool.log"
 }
 
 while [ "$round" -lt "$rounds" ]; do
