@@ -41,6 +41,11 @@ function(signpost_target name)
     endif()
 endfunction()
 
+# What this directory builds waits for its compiler longer than it will ever run: optimized lightly.
+function(signpost_cold_code)
+    add_compile_options($<$<CONFIG:Release>:-O1>)
+endfunction()
+
 # signpost_test(NAME SOURCES... LIBS... [LABELS...]): one GoogleTest program, each of its tests a
 # test of ctest's, so that one that fails or skips is seen by its own name. Labels are joined to one
 # word (unit-contract), because gtest_discover_tests passes no list on; `ctest -L` finds each part.
