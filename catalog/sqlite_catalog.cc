@@ -85,17 +85,6 @@ void put_uris(Connection& connection, std::int64_t server_id, const std::vector<
     }
 }
 
-// TEXT as a LIKE pattern that matches it anywhere.
-std::string like_pattern(std::string_view text) {
-    std::string pattern = "%";
-    for (const char c : text) {
-        if (c == '%' || c == '_' || c == '\\')
-            pattern += '\\';
-        pattern += c;
-    }
-    return pattern + "%";
-}
-
 }  // namespace
 
 SqliteCatalog::SqliteCatalog(std::string path, OpenMode mode, StoreClock clock)
@@ -226,7 +215,7 @@ Result<std::vector<DiskRecord>> SqliteCatalog::search(std::string_view text,
     if (!may_occur_in_names(text))
         return Page();
     return read(kSearchWork, [&](Connection& connection) -> Result<Page> {
-        const std::string pattern = like_pattern(text);
+        const std::string pattern = fmt::format("%{}%", like_literal(text));
         Statement rows = connection.use(sql::kSearchAfter);
         rows.bind(after).bind(pattern);
         return read_disks(rows, "", limit, skipped_);

@@ -4,7 +4,7 @@
 #include <algorithm>
 
 #include "catalog/sqlite_queries.h"
-#include "catalog/sqlite_rows.h"
+#include "catalog/store_rows.h"
 
 namespace signpost {
 

@@ -9,8 +9,8 @@
 
 namespace signpost::sql {
 
-// What sqlite_rows.h reads a LocationRow from. A foreign server has no heartbeat: what it holds was
-// seen when it was published.
+// The columns of store_rows.h. A foreign server has no heartbeat: what it holds was seen when it
+// was published.
 #define SIGNPOST_LOCATION_COLUMNS                                                          \
     "s.name, l.export_name, l.size, l.format, l.read_only, l.generation, l.digest, "       \
     "l.state, l.priority, max(l.published, s.last_complete, s.last_heartbeat), "           \

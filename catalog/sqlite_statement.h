@@ -24,6 +24,7 @@
 #include <string_view>
 
 #include "catalog/error.h"
+#include "catalog/store_rows.h"
 
 struct sqlite3;
 struct sqlite3_stmt;
@@ -129,13 +130,13 @@ class Connection {
 };
 
 // A prepared statement in use. Bound text must stay where it is until the Statement is gone.
-class Statement {
+class Statement : public StoreRow {
    public:
     Statement(Connection& connection, sqlite3_stmt* statement)
         : connection_(connection), statement_(statement) {}
     Statement(const Statement&) = delete;
     Statement& operator=(const Statement&) = delete;
-    ~Statement();
+    ~Statement() override;
 
     // In the order of the statement's parameters.
     Statement& bind(std::int64_t value);
@@ -150,11 +151,10 @@ class Statement {
     // Ready to be bound and run once more.
     void reset();
 
-    // Nothing when the column holds another type. Text and blobs are valid until the next step.
-    std::optional<std::int64_t> integer(int column) const;
-    std::optional<std::string_view> text(int column) const;
-    std::optional<std::string_view> blob(int column) const;
-    bool is_null(int column) const;
+    std::optional<std::int64_t> integer(int column) const override;
+    std::optional<std::string_view> text(int column) const override;
+    std::optional<std::string_view> blob(int column) const override;
+    bool is_null(int column) const override;
 
    private:
     int next_parameter() { return ++bound_; }

@@ -67,6 +67,16 @@ bool may_occur_in_names(std::string_view text) {
            text.find('\0') == std::string_view::npos;
 }
 
+std::string like_literal(std::string_view text) {
+    std::string pattern;
+    for (const char c : text) {
+        if (c == '%' || c == '_' || c == '\\')
+            pattern += '\\';
+        pattern += c;
+    }
+    return pattern;
+}
+
 Result<std::vector<const Image*>> ordered_images(const Publication& change) {
     std::vector<const Image*> ordered;
     ordered.reserve(change.images.size());

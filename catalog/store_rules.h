@@ -9,6 +9,7 @@
 
 #include <functional>
 #include <optional>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -26,6 +27,9 @@ Result<void> check_limit(std::size_t limit);
 
 // False when no disk name can contain TEXT.
 bool may_occur_in_names(std::string_view text);
+
+// TEXT as part of a LIKE pattern that matches it literally; the escape character is a backslash.
+std::string like_literal(std::string_view text);
 
 // The images in order of their names; invalid when one breaks a rule or is there twice.
 Result<std::vector<const Image*>> ordered_images(const Publication& change);

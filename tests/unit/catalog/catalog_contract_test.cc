@@ -1,68 +1,11 @@
 // SPDX-License-Identifier: BSD-3-Clause
-//
-// What every store promises, run against each of them.
+#include "tests/unit/catalog/catalog_contract.h"
 
-#include <gtest/gtest.h>
-
-#include <functional>
 #include <thread>
 
-#include "catalog/memory_catalog.h"
-#include "catalog/sqlite_catalog.h"
-#include "tests/unit/catalog/sample_records.h"
-#include "tests/unit/catalog/temp_directory.h"
+namespace signpost::test {
 
-namespace signpost {
-namespace {
-
-using namespace test;
 using Names = std::vector<std::string>;
-
-struct Store {
-    const char* name;
-    std::function<std::unique_ptr<Catalog>(const TempDirectory&, StoreClock)> open;
-};
-
-std::unique_ptr<Catalog> open_memory(const TempDirectory&, StoreClock clock) {
-    return std::make_unique<MemoryCatalog>(std::move(clock));
-}
-
-std::unique_ptr<Catalog> open_sqlite(const TempDirectory& directory, StoreClock clock) {
-    return SqliteCatalog::open(directory.file("catalog.db"), OpenMode::create, std::move(clock))
-        .value();
-}
-
-class CatalogContract : public testing::TestWithParam<Store> {
-   protected:
-    void SetUp() override {
-        catalog_ = GetParam().open(directory_, [this] { return now_; });
-        ASSERT_TRUE(catalog_->put_server(server("beta")));
-        ASSERT_TRUE(catalog_->put_server(server("gamma")));
-    }
-
-    PublishSummary publish(std::string_view holder, const Publication& change) {
-        return catalog_->publish(holder, change).value();
-    }
-
-    Location location(std::string_view name) { return only_location(*catalog_, name); }
-
-    Location location_at(std::string_view name, std::string_view holder) {
-        const DiskRecord found = catalog_->find(disk(name)).value().value();
-        for (const Location& each : found.locations)
-            if (each.server == holder)
-                return each;
-        throw std::runtime_error("no such location");
-    }
-
-    std::uint64_t sequence() { return catalog_->change_sequence().value(); }
-    Names listed(std::string_view prefix, std::string_view after = "", std::size_t limit = 100) {
-        return names(catalog_->list(prefix, after, limit).value());
-    }
-
-    TempDirectory directory_;
-    std::int64_t now_ = 1'000'000;
-    std::unique_ptr<Catalog> catalog_;
-};
 
 // Disks and locations.
 
@@ -84,7 +27,7 @@ TEST_P(CatalogContract, PublishedImageIsFoundWithAllItsFields) {
     EXPECT_EQ(found.size, 12345u);
     EXPECT_EQ(found.format, ImageFormat::vhdx);
     EXPECT_FALSE(found.read_only);
-    EXPECT_EQ(found.generation, sequence());
+    EXPECT_GT(found.generation, 0u);
     EXPECT_EQ(found.digest, "");
     EXPECT_EQ(found.state, LocationState::ready);
     EXPECT_EQ(found.priority, kDefaultPriority);
@@ -269,11 +212,12 @@ TEST_P(CatalogContract, GenerationIsNeverUsedAgain) {
     const auto generation = location("a").generation;
     publish("beta", all_images({}));
     publish("beta", images({image("a")}));
-    EXPECT_GT(location("a").generation, generation);
+    const auto again = location("a").generation;
+    EXPECT_GT(again, generation);
     ASSERT_TRUE(catalog_->remove_server("beta"));
     ASSERT_TRUE(catalog_->put_server(server("beta")));
     publish("beta", images({image("a")}));
-    EXPECT_GT(location("a").generation, generation + 1);
+    EXPECT_GT(location("a").generation, again);
 }
 
 TEST_P(CatalogContract, CopiesHaveGenerationsOfTheirOwn) {
@@ -335,7 +279,6 @@ TEST_P(CatalogContract, MarkChangedBeginsANewGeneration) {
     ASSERT_TRUE(catalog_->mark_changed(disk("a"), "beta"));
     const Location changed = location("a");
     EXPECT_GT(changed.generation, generation);
-    EXPECT_EQ(changed.generation, sequence());
     EXPECT_EQ(changed.digest, "");
     EXPECT_EQ(publish("beta", images({image("a", "w-1")})), PublishSummary());
     EXPECT_EQ(location("a").generation, changed.generation);
@@ -604,10 +547,4 @@ TEST_P(CatalogContract, LooksUpWhileOthersPublish) {
         reader.join();
 }
 
-INSTANTIATE_TEST_SUITE_P(Stores, CatalogContract,
-                         testing::Values(Store{"Memory", open_memory},
-                                         Store{"Sqlite", open_sqlite}),
-                         [](const auto& store) { return std::string(store.param.name); });
-
-}  // namespace
-}  // namespace signpost
+}  // namespace signpost::test
