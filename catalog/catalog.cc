@@ -10,6 +10,7 @@
 #include <filesystem>
 #include <system_error>
 
+#include "catalog/postgres_catalog.h"
 #include "catalog/sqlite_catalog.h"
 
 namespace signpost {
@@ -34,12 +35,14 @@ std::string_view scheme_of(std::string_view url) {
 // The file's path as the operator gave it.
 Result<std::string> sqlite_path(std::string_view url) {
     const auto scheme = scheme_of(url);
+    // Not quoted: it may hold a password.
     if (scheme == "postgresql:" || scheme == "postgres:")
-        return fail(Errc::invalid, "this release has no PostgreSQL catalog yet; use sqlite:PATH, "
-                                   "a file on this machine");
+        return fail(Errc::invalid, "the catalog's URL begins with postgresql: but is no URI; write "
+                                   "postgresql://HOST/DATABASE, or sqlite:PATH for a file");
     if (!scheme.empty() && scheme != kSqliteScheme)
         return fail(Errc::invalid, fmt::format("catalog \"{}\" has an unknown scheme; write "
-                                               "sqlite:PATH", escaped(url)));
+                                               "sqlite:PATH or postgresql://HOST/DATABASE",
+                                               escaped(url)));
     const auto path = url.substr(scheme.size());
     if (path.empty() || path.find('\0') != std::string_view::npos)
         return fail(Errc::invalid, fmt::format("catalog \"{}\" names no file; write sqlite:PATH",
@@ -70,6 +73,8 @@ Result<void> make_default_directory(const std::filesystem::path& file) {
 }  // namespace
 
 Result<std::unique_ptr<Catalog>> open_catalog(std::string_view url, OpenMode mode) {
+    if (is_postgres_uri(url))
+        return PostgresCatalog::open(url, mode);
     const auto path = sqlite_path(url);
     if (!path)
         return std::unexpected(path.error());

@@ -5,7 +5,7 @@
 // Lifetime: the owner (main, or the plugin) keeps it alive until every user is gone.
 // Threads: every call may come from any thread; none is made with a lock held.
 // Time: every call is bounded. A look-up waits at most kLookupWait for a busy or hung store, a
-// change at most kChangeWait; then Errc::unavailable.
+// change at most kChangeWait; then Errc::unavailable. (A large publication is work, not waiting.)
 // Errors: unavailable (ask again later), corrupt, too_new, full, denied (a read-only store), io. A
 // row that breaks the rules of records.h is skipped, never returned, and counted in skipped_rows().
 // Changes are atomic: a call that fails has changed nothing.
@@ -110,6 +110,11 @@ class Catalog {
     // Looks at all that is stored, which may take minutes: corrupt when it contradicts itself.
     virtual Result<void> check_integrity() { return {}; }
 
+    // Gives a store's roles their rights, where it has roles: a line for each that did not get its.
+    virtual Result<std::vector<std::string>> grant_rights() {
+        return std::vector<std::string>();
+    }
+
     // Rows skipped so far because they break the rules.
     virtual std::uint64_t skipped_rows() const = 0;
 
@@ -129,8 +134,9 @@ enum class OpenMode {
     read_only,  // as existing, and refuse every change
 };
 
-// URL: `sqlite:PATH` or a bare path. `postgresql://` is refused with a clear line until that store
-// is there. Fails with invalid, not_found, corrupt (and the remedy), too_new, denied, io.
+// URL: `sqlite:PATH` or a bare path; `postgresql://` or `postgres://` as libpq takes it, several
+// hosts included. Fails with invalid, not_found, corrupt (and the remedy), too_new, denied, io,
+// unavailable.
 Result<std::unique_ptr<Catalog>> open_catalog(std::string_view url, OpenMode mode);
 
 // The URL used when none is given: $STATE_DIRECTORY/catalog.db, else /var/lib/signpost/catalog.db

@@ -66,7 +66,8 @@ CLI::App* Parser::verb(CLI::App& parent, std::string_view canonical) {
 
 void Parser::add_shared_options() {
     app.add_option("--catalog", raw.catalog,
-                   "the catalog: sqlite:PATH (or SIGNPOST_CATALOG; signpost(1) has the default)")
+                   "the catalog: sqlite:PATH or postgresql://HOST/DATABASE (or SIGNPOST_CATALOG;\n"
+                   "signpost(1) has the default)")
         ->type_name("URL");
     app.add_flag("--json{whole}", raw.json,
                  "machine-readable; --json=lines: one object a line for lists");

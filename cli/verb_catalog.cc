@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
-// `catalog init`: makes the catalog, or says that it is there.
+// `catalog init`: makes the catalog, or says that it is there; its roles get their rights.
 
 #include <fmt/format.h>
 
@@ -15,6 +15,13 @@ VerbResult run(const Context& context, const CatalogInitVerb& /*verb*/) {
     const auto view = FederationView::open(context.options, CatalogUse::write);
     if (!view) {
         return std::unexpected(view.error());
+    }
+    const auto notes = view->catalog().grant_rights();
+    if (!notes) {
+        return std::unexpected(catalog_failure(notes.error()));
+    }
+    for (const std::string& note : *notes) {
+        context.console.note(note);
     }
     const std::string description = view->catalog().description();
     context.console.out(context.json() ? catalog_json(description) + "\n"

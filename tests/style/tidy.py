@@ -57,7 +57,11 @@ HEAVY_HEADERS = {
         "nbd-server/server/tls_server.cc",
     },
     "libnbd.h": {"cli/peer.cc", "libvirt-pool/disk_start.cc"},
-    "libpq": set(),
+    "libpq": {
+        "catalog/postgres_connection.cc",
+        "catalog/postgres_dial.cc",
+        "catalog/postgres_uri.cc",
+    },
     "microhttpd.h": set(),
     "nlohmann/": {
         "cli/json_output.cc",

@@ -60,8 +60,8 @@ TEST(OpenCatalog, RelativePathKeepsItsMeaningAfterChangeOfDirectory) {
 }
 
 TEST(OpenCatalog, RefusesWhatItDoesNotKnow) {
-    for (const auto* url : {"", "sqlite:", "postgresql://host/db", "postgres://host/db",
-                            "http://host", "mysql:x", ":memory:"}) {
+    for (const auto* url : {"", "sqlite:", "postgresql:host/db", "postgres:db", "http://host",
+                            "mysql:x", ":memory:"}) {
         const auto catalog = open_catalog(url, OpenMode::create);
         ASSERT_FALSE(catalog) << url;
         EXPECT_EQ(catalog.error().code, Errc::invalid) << url;

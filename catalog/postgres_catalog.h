@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// PostgresCatalog keeps the catalog in a PostgreSQL database, for all servers of a federation
+// (SCHEMA.md has the tables). It may be unreachable at any time: each call ends within its bound,
+// and while the server is known to be away it fails at once.
+//
+// Bounds: kLookupWait for a look-up, a little more for a long page, kSearchWait for a search and
+// for counting; kChangeWait for a change, and for each piece of a large publication.
+//
+// A call that lost its connection, or was refused for no fault of its own (a deadlock, a primary
+// that has become a standby) is made again on a fresh connection, within its bound. That is safe,
+// also when the server may have committed before the connection was lost: a look-up changes
+// nothing; a registration, a heartbeat, a digest and a publication give the same when they are made
+// twice; a mark_changed made twice only gives a generation that nobody has seen; a server that is
+// gone at the second attempt was removed by the first.
+//
+// Lifetime and threads: as Catalog. It must not be carried across a fork: open it after.
+
+#pragma once
+
+#include "catalog/postgres_pool.h"
+#include "catalog/postgres_schema.h"
+#include "catalog/store_rules.h"
+
+namespace signpost {
+
+inline constexpr std::chrono::milliseconds kSearchWait{30'000};
+
+class PostgresCatalog : public Catalog {
+   public:
+    // URI: as libpq takes it. CLOCK: empty for the database's. Errors: as open_catalog; unavailable
+    // while there is no server.
+    static Result<std::unique_ptr<Catalog>> open(std::string_view uri, OpenMode mode,
+                                                 StoreClock clock = {});
+
+    Result<std::optional<DiskRecord>> find(const DiskName& name) override;
+    Result<std::vector<DiskRecord>> list(std::string_view prefix, std::string_view after,
+                                         std::size_t limit) override;
+    Result<std::vector<DiskRecord>> search(std::string_view text, std::string_view after,
+                                           std::size_t limit) override;
+    Result<PublishSummary> publish(std::string_view server, const Publication& change) override;
+    Result<void> mark_changed(const DiskName& disk, std::string_view server) override;
+    Result<void> record_digest(const DigestRecord& record) override;
+    Result<void> put_server(const Server& server) override;
+    Result<void> remove_server(std::string_view name) override;
+    Result<std::vector<Server>> servers() override;
+    Result<std::optional<Server>> find_server(std::string_view name) override;
+    Result<void> heartbeat(std::string_view name, std::string_view instance) override;
+    Result<std::uint64_t> change_sequence() override;
+    // Of a large catalog up to a minute old.
+    Result<Totals> totals() override;
+    Result<void> check_integrity() override;
+    Result<std::vector<std::string>> grant_rights() override;
+    int schema_version() const override {
+        return static_cast<int>(postgres_migrations().size());
+    }
+    std::uint64_t skipped_rows() const override { return skipped_; }
+    std::string description() const override { return pool_.target().description; }
+
+   private:
+    using Need = PostgresPool::Need;
+
+    PostgresCatalog(PostgresTarget target, OpenMode mode, StoreClock clock);
+
+    Result<void> check_at_open();
+    Result<void> make_tables();
+    Result<void> check_fresh(PostgresConnection& connection);
+
+    // Calls FN with a connection, and gives what it gives unless the connection failed. READ and
+    // CHANGE look at a fresh connection's tables first; CHANGE is one transaction.
+    template <class Fn>
+    auto call(Need need, std::chrono::milliseconds wait, Fn fn)
+        -> decltype(fn(std::declval<PostgresConnection&>()));
+    template <class Fn>
+    auto read(std::chrono::milliseconds wait, Fn fn)
+        -> decltype(fn(std::declval<PostgresConnection&>()));
+    template <class Fn>
+    auto change(Fn fn) -> decltype(fn(std::declval<PostgresConnection&>()));
+    Result<void> may_change() const;
+    // As the last statement of a change.
+    void bump(PostgresConnection& connection) const;
+
+    Result<std::vector<DiskRecord>> page(const PostgresStatement& statement,
+                                         const std::string& pattern, std::string_view after,
+                                         std::size_t limit, std::chrono::milliseconds wait);
+    std::optional<Server> load_server(PostgresConnection& connection, std::string_view name);
+    std::optional<std::int64_t> now() const;
+
+    const OpenMode mode_;
+    const StoreClock clock_;
+    std::atomic<bool> has_notify_ = false;
+    SkipCount skipped_{0};
+    PostgresPool pool_;
+};
+
+}  // namespace signpost

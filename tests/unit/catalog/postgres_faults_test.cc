@@ -1,0 +1,242 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// What befalls the server: stopped, frozen, restarted, failed over; wrong hosts and certificates.
+
+#include <gtest/gtest.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include <fstream>
+#include <functional>
+#include <sstream>
+#include <thread>
+
+#include "catalog/postgres_catalog.h"
+#include "tests/unit/catalog/postgres_cluster.h"
+#include "tests/unit/catalog/sample_records.h"
+#include "tests/unit/requires.h"
+
+namespace signpost::test {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+using std::chrono::milliseconds;
+
+std::unique_ptr<Catalog> open(const std::string& uri, OpenMode mode = OpenMode::create) {
+    auto catalog = PostgresCatalog::open(uri, mode);
+    if (!catalog)
+        throw std::runtime_error(catalog.error().message);
+    return std::move(*catalog);
+}
+
+milliseconds time_of(const std::function<void()>& work) {
+    const auto begun = Clock::now();
+    work();
+    return std::chrono::ceil<milliseconds>(Clock::now() - begun);
+}
+
+// Until WORK gives true, or ten seconds have passed.
+bool comes_true(const std::function<bool()>& work) {
+    for (const auto end = Clock::now() + std::chrono::seconds(10); Clock::now() < end;) {
+        if (work())
+            return true;
+        std::this_thread::sleep_for(milliseconds(20));
+    }
+    return false;
+}
+
+class PostgresFaults : public testing::Test {
+   protected:
+    // A catalog with a disk, and one connection or more to it.
+    std::unique_ptr<Catalog> filled(const std::string& uri) {
+        auto catalog = open(uri);
+        EXPECT_TRUE(catalog->put_server(server("beta")));
+        EXPECT_TRUE(catalog->publish("beta", images({image("a")})));
+        return catalog;
+    }
+
+    PostgresCluster cluster_;
+    std::string database_ = cluster_.make_database();
+    std::string uri_ = cluster_.uri(database_);
+};
+
+TEST_F(PostgresFaults, StoppedServerIsToldAtOnce) {
+    const auto catalog = filled(uri_);
+    cluster_.stop();
+    const auto took = time_of([&] {
+        for (int i = 0; i < 5; ++i)
+            EXPECT_EQ(catalog->find(disk("a")).error().code, Errc::unavailable);
+        EXPECT_EQ(catalog->servers().error().code, Errc::unavailable);
+    });
+    EXPECT_LT(took, milliseconds(1000));
+    EXPECT_EQ(PostgresCatalog::open(uri_, OpenMode::create).error().code, Errc::unavailable);
+}
+
+TEST_F(PostgresFaults, ReturningServerIsFoundByItself) {
+    const auto catalog = filled(uri_);
+    cluster_.stop();
+    EXPECT_FALSE(catalog->find(disk("a")));
+    cluster_.start();
+    EXPECT_TRUE(comes_true([&] { return catalog->find(disk("a")).has_value(); }));
+    EXPECT_TRUE(comes_true([&] { return catalog->mark_changed(disk("a"), "beta").has_value(); }));
+}
+
+TEST_F(PostgresFaults, RestartBetweenCallsIsNotNoticed) {
+    const auto catalog = filled(uri_);
+    cluster_.stop();
+    cluster_.start();
+    EXPECT_TRUE(catalog->find(disk("a")).value());
+    EXPECT_TRUE(catalog->mark_changed(disk("a"), "beta"));
+}
+
+TEST_F(PostgresFaults, EndedConnectionsAreReplacedWithinTheCall) {
+    const auto catalog = filled(uri_);
+    RawPostgres raw(cluster_.uri("postgres"));
+    for (int i = 0; i < 5; ++i) {
+        raw.run("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '" +
+                database_ + "'");
+        const auto found = catalog->find(disk("a"));
+        EXPECT_TRUE(found) << found.error().message;
+        const auto published = catalog->publish("beta", images({image(fmt::format("n{}", i))}));
+        EXPECT_TRUE(published) << published.error().message;
+    }
+}
+
+TEST_F(PostgresFaults, FrozenServerCostsBelowASecondInAll) {
+    const auto catalog = filled(uri_);
+    cluster_.freeze();
+    const auto took = time_of([&] {
+        for (int i = 0; i < 5; ++i)
+            EXPECT_EQ(catalog->find(disk("a")).error().code, Errc::unavailable);
+        EXPECT_EQ(catalog->find_server("beta").error().code, Errc::unavailable);
+    });
+    EXPECT_LT(took, milliseconds(1000));
+    EXPECT_LT(time_of([&] {
+                  EXPECT_EQ(PostgresCatalog::open(uri_, OpenMode::existing).error().code,
+                            Errc::unavailable);
+              }),
+              milliseconds(1000));
+    cluster_.go_on();
+    EXPECT_TRUE(comes_true([&] { return catalog->find(disk("a")).has_value(); }));
+}
+
+TEST_F(PostgresFaults, BusyServerIsNotTakenForAHungOne) {
+    const auto catalog = filled(uri_);
+    RawPostgres raw(uri_);
+    raw.run("BEGIN; LOCK TABLE signpost.location IN ACCESS EXCLUSIVE MODE");
+    const auto busy = catalog->find(disk("a"));
+    ASSERT_FALSE(busy);
+    EXPECT_EQ(busy.error().code, Errc::unavailable);
+    EXPECT_NE(busy.error().message.find("busy"), std::string::npos) << busy.error().message;
+    EXPECT_TRUE(catalog->servers());  // at once, on a connection that is there
+    raw.run("COMMIT");
+    EXPECT_TRUE(catalog->find(disk("a")).value());
+}
+
+TEST_F(PostgresFaults, HeartbeatDoesNotWaitForAPublication) {
+    const auto catalog = open(uri_);
+    ASSERT_TRUE(catalog->put_server(server("beta", "nbd://h:1", "i-1")));
+    RawPostgres raw(uri_);
+    raw.run("BEGIN; SELECT 1 FROM signpost.server FOR UPDATE");
+    EXPECT_TRUE(catalog->heartbeat("beta", "i-1"));
+    raw.run("COMMIT");
+}
+
+TEST_F(PostgresFaults, DeadHostsBeforeTheServerAreSkipped) {
+    filled(uri_);
+    const std::string uri = fmt::format("postgresql://signpost_tests@/{}?host=/nowhere,{}",
+                                        database_, cluster_.directory());
+    EXPECT_TRUE(open(uri)->find(disk("a")).value());
+}
+
+TEST_F(PostgresFaults, FrozenHostBeforeTheServerCostsLessThanALookUp) {
+    filled(uri_);
+    PostgresCluster frozen;
+    frozen.freeze();
+    const std::string uri = fmt::format("postgresql://signpost_tests@/{}?host={},{}", database_,
+                                        frozen.directory(), cluster_.directory());
+    const auto took = time_of([&] { EXPECT_TRUE(open(uri)->find(disk("a")).value()); });
+    EXPECT_LT(took, milliseconds(1000));
+}
+
+TEST_F(PostgresFaults, StandbyIsReadAndBecomesThePrimary) {
+    filled(uri_);
+    const auto standby = PostgresCluster::standby_of(cluster_);
+    const std::string uri = fmt::format("postgresql://signpost_tests@/{}?host={},{}", database_,
+                                        cluster_.directory(), standby->directory());
+    const auto catalog = open(uri);
+    ASSERT_TRUE(comes_true([&] {
+        return RawPostgres(standby->uri(database_))
+                   .ask("SELECT count(*) FROM signpost.location") == "1\n";
+    }));
+    ASSERT_TRUE(catalog->put_server(server("gamma")));
+    cluster_.stop();
+    EXPECT_TRUE(comes_true([&] { return catalog->find(disk("a")).has_value(); }));
+    const auto refused = catalog->mark_changed(disk("a"), "beta");
+    ASSERT_FALSE(refused);
+    EXPECT_EQ(refused.error().code, Errc::unavailable);
+    EXPECT_NE(refused.error().message.find("standby"), std::string::npos)
+        << refused.error().message;
+    standby->promote();
+    EXPECT_TRUE(comes_true([&] { return catalog->mark_changed(disk("a"), "beta").has_value(); }));
+}
+
+TEST_F(PostgresFaults, PasswordIsInNoMessage) {
+    cluster_.write_file("pg_hba.conf", "local all all scram-sha-256\n");
+    RawPostgres(cluster_.uri("postgres")).run("ALTER ROLE signpost_tests PASSWORD 'other'");
+    cluster_.reload();
+    for (const std::string& uri :
+         {fmt::format("postgresql://signpost_tests:s3cr%45t@/{}?host={}", database_,
+                      cluster_.directory()),
+          std::string("postgresql://u:s3crEt@host:port:port/x"),
+          std::string("postgresql://u:s3crEt%zz@host/x"),
+          std::string("postgresql://u:s3crEt@[::1/x"),
+          std::string("postgresql://u:s3crEt@host/x?nonsense=1"),
+          std::string("postgresql:u:s3crEt@host/x"),
+          std::string("postgresql://u:s3crEt@/x?host=/nowhere")}) {
+        const auto opened = open_catalog(uri, OpenMode::create);
+        ASSERT_FALSE(opened) << uri;
+        const std::string& message = opened.error().message;
+        EXPECT_EQ(message.find("s3cr"), std::string::npos) << message;
+        EXPECT_EQ(message.find('\n'), std::string::npos) << message;
+    }
+}
+
+TEST_F(PostgresFaults, WrongCertificateIsRefused) {
+    const auto make = [&](const std::string& name) {
+        const std::string command = fmt::format(
+            "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost"
+            " -addext subjectAltName=DNS:localhost -keyout {0}.key -out {0}.crt 2>/dev/null",
+            cluster_.directory() + "/" + name);
+        FILE* const shell = popen(command.c_str(), "r");
+        EXPECT_EQ(pclose(shell), 0);
+    };
+    SIGNPOST_REQUIRES("openssl");
+    make("right");
+    make("wrong");
+    const auto content = [&](const std::string& name) {
+        std::ostringstream out;
+        out << std::ifstream(cluster_.directory() + "/" + name).rdbuf();
+        return out.str();
+    };
+    cluster_.write_file("server.crt", content("right.crt"));
+    cluster_.write_file("server.key", content("right.key"));
+    cluster_.write_file("pg_hba.conf", "local all all trust\nhostssl all all 127.0.0.1/32 trust\n");
+    cluster_.stop();
+    const int port = 20000 + getpid() % 20000;
+    cluster_.start({"ssl=on", "listen_addresses=127.0.0.1", fmt::format("port={}", port)});
+    const auto uri = [&](const std::string& root) {
+        return fmt::format("postgresql://signpost_tests@localhost:{}/{}?hostaddr=127.0.0.1"
+                           "&sslmode=verify-full&sslrootcert={}/{}.crt",
+                           port, database_, cluster_.directory(), root);
+    };
+    EXPECT_TRUE(PostgresCatalog::open(uri("right"), OpenMode::create));
+    const auto refused = PostgresCatalog::open(uri("wrong"), OpenMode::create);
+    ASSERT_FALSE(refused);
+    EXPECT_EQ(refused.error().code, Errc::unavailable);
+    EXPECT_NE(refused.error().message.find("certificate"), std::string::npos)
+        << refused.error().message;
+}
+
+}  // namespace
+}  // namespace signpost::test
