@@ -89,6 +89,17 @@ Result<std::unique_ptr<Catalog>> open_catalog(std::string_view url, OpenMode mod
     return SqliteCatalog::open(absolute.string(), mode);
 }
 
+CatalogFiles catalog_files(std::string_view url) {
+    if (is_postgres_uri(url))
+        return {.readable = postgres_files(url)};
+    const auto path = sqlite_path(url);
+    std::error_code error;
+    const auto absolute = std::filesystem::absolute(path.value_or(""), error);
+    if (!path || error)
+        return {};
+    return {.writable = {absolute.parent_path().string()}};
+}
+
 std::string default_catalog_url() {
     std::string directory = directory_from("STATE_DIRECTORY");
     // systemd gives several directories separated by colons; the first is ours.

@@ -139,6 +139,14 @@ enum class OpenMode {
 // unavailable.
 Result<std::unique_ptr<Catalog>> open_catalog(std::string_view url, OpenMode mode);
 
+// What the catalog at URL has to do with in the file system, for a process that shuts itself in:
+// the file's directory, or what libpq reads (certificates, passwords, services).
+struct CatalogFiles {
+    std::vector<std::string> writable = {};
+    std::vector<std::string> readable = {};
+};
+CatalogFiles catalog_files(std::string_view url);
+
 // The URL used when none is given: $STATE_DIRECTORY/catalog.db, else /var/lib/signpost/catalog.db
 // for root, else $XDG_STATE_HOME (or ~/.local/state)/signpost/catalog.db.
 std::string default_catalog_url();

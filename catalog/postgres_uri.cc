@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <memory>
 #include <optional>
@@ -200,6 +201,28 @@ std::string PostgresTarget::safe(std::string_view text) const {
 
 bool is_postgres_uri(std::string_view url) {
     return url.starts_with("postgresql://") || url.starts_with("postgres://");
+}
+
+std::vector<std::string> postgres_files(std::string_view uri) {
+    constexpr std::array kKeywords{"passfile", "sslcert", "sslkey", "sslrootcert", "sslcrl",
+                                   "sslcrldir"};
+    std::vector<std::string> files;
+    const auto add = [&](const std::string& path) {
+        if (path.starts_with('/'))
+            files.push_back(path);
+    };
+    if (const auto target = parse_postgres_uri(uri))
+        for (const auto& [keyword, value] : target->hosts.front().options)
+            if (std::find(kKeywords.begin(), kKeywords.end(), keyword) != kKeywords.end())
+                add(value);
+    for (const auto* variable :
+         {"PGPASSFILE", "PGSERVICEFILE", "PGSSLCERT", "PGSSLKEY", "PGSSLROOTCERT", "PGSSLCRL"})
+        if (const char* value = getenv(variable); value != nullptr)
+            add(value);
+    if (const char* home = getenv("HOME"); home != nullptr)
+        for (const auto* name : {".pgpass", ".pg_service.conf", ".postgresql"})
+            add(fmt::format("{}/{}", home, name));
+    return files;
 }
 
 Result<PostgresTarget> parse_postgres_uri(std::string_view uri) {

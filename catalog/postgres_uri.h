@@ -35,6 +35,9 @@ inline constexpr std::size_t kMaxPostgresHosts = 16;
 // True for what open_catalog gives to this store.
 bool is_postgres_uri(std::string_view url);
 
+// The files and directories that libpq may read for URI: those that it names, and the defaults.
+std::vector<std::string> postgres_files(std::string_view uri);
+
 // URI: as libpq takes it, several hosts included. Fails with invalid.
 Result<PostgresTarget> parse_postgres_uri(std::string_view uri);
 

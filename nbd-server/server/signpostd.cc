@@ -75,9 +75,9 @@ FileTrees trees_of(const ServerConfiguration& configuration, const FederationSet
     }
     const std::string catalog =
         settings.catalog_url.empty() ? default_catalog_url() : settings.catalog_url;
-    constexpr std::string_view kSqlite = "sqlite:";
-    add_tree(trees.writable,
-             directory_of(catalog.starts_with(kSqlite) ? catalog.substr(kSqlite.size()) : catalog));
+    CatalogFiles files = catalog_files(catalog);
+    trees.writable.insert(trees.writable.end(), files.writable.begin(), files.writable.end());
+    trees.readable.insert(trees.readable.end(), files.readable.begin(), files.readable.end());
     for (const std::string& path :
          {configuration.tls.certificates, configuration.tls.psk_file, configuration.peer_keys,
           settings.relay.tls.certificates, settings.relay.tls.psk_file}) {

@@ -87,6 +87,16 @@ TEST(OpenCatalog, MakesTheDefaultsDirectory) {
     EXPECT_TRUE(std::filesystem::exists(state + "/catalog.db"));
 }
 
+TEST(CatalogFiles, AreThoseThatTheStoreNeeds) {
+    EXPECT_EQ(catalog_files("sqlite:/srv/x/catalog.db").writable,
+              std::vector<std::string>{"/srv/x"});
+    const Environment home("HOME", "/home/u");
+    const auto files = catalog_files("postgresql://h/d?sslrootcert=/srv/ca.pem&passfile=/srv/pw");
+    EXPECT_TRUE(files.writable.empty());
+    for (const auto* path : {"/srv/ca.pem", "/srv/pw", "/home/u/.pgpass"})
+        EXPECT_EQ(std::count(files.readable.begin(), files.readable.end(), path), 1) << path;
+}
+
 TEST(DefaultCatalogUrl, PrefersTheStateDirectory) {
     const Environment environment("STATE_DIRECTORY", "/run/one:/run/two");
     EXPECT_EQ(default_catalog_url(), "sqlite:/run/one/catalog.db");
