@@ -20,7 +20,8 @@ grep -q 'signpost catalog init' "$tmp/err" || fail "no remedy: $(cat "$tmp/err")
 signpost catalog init
 expect_status 2 where
 expect_status 2 where ../etc/passwd
-expect_status 2 --catalog postgresql://127.0.0.1/x ls
+expect_status 2 --catalog "postgresql://127.0.0.1/x?no-such-word=1" ls
+expect_status 5 --catalog postgresql://127.0.0.1:1/x ls
 expect_status 3 where nothing
 expect_status 3 info nothing
 expect_status 3 uri nothing
