@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <system_error>
+#include <thread>
 
 #include "catalog/postgres_catalog.h"
 #include "catalog/sqlite_catalog.h"
@@ -37,16 +38,17 @@ Result<std::string> sqlite_path(std::string_view url) {
     const auto scheme = scheme_of(url);
     // Not quoted: it may hold a password.
     if (scheme == "postgresql:" || scheme == "postgres:")
-        return fail(Errc::invalid, "the catalog's URL begins with postgresql: but is no URI; write "
-                                   "postgresql://HOST/DATABASE, or sqlite:PATH for a file");
+        return fail(Errc::invalid,
+                    "the catalog's URL begins with postgresql: but is no URI; write "
+                    "postgresql://HOST/DATABASE, or sqlite:PATH for a file");
     if (!scheme.empty() && scheme != kSqliteScheme)
         return fail(Errc::invalid, fmt::format("catalog \"{}\" has an unknown scheme; write "
                                                "sqlite:PATH or postgresql://HOST/DATABASE",
                                                escaped(url)));
     const auto path = url.substr(scheme.size());
     if (path.empty() || path.find('\0') != std::string_view::npos)
-        return fail(Errc::invalid, fmt::format("catalog \"{}\" names no file; write sqlite:PATH",
-                                               escaped(url)));
+        return fail(Errc::invalid,
+                    fmt::format("catalog \"{}\" names no file; write sqlite:PATH", escaped(url)));
     return std::string(path);
 }
 
@@ -62,8 +64,8 @@ Result<void> make_default_directory(const std::filesystem::path& file) {
     std::filesystem::create_directories(file.parent_path(), error);
     if (!error)
         return {};
-    const bool denied = error == std::errc::permission_denied ||
-                        error == std::errc::read_only_file_system;
+    const bool denied =
+        error == std::errc::permission_denied || error == std::errc::read_only_file_system;
     return fail(denied ? Errc::denied : Errc::io,
                 fmt::format("directory {} cannot be made: {}; name another catalog with "
                             "catalog=sqlite:PATH",
@@ -71,6 +73,17 @@ Result<void> make_default_directory(const std::filesystem::path& file) {
 }
 
 }  // namespace
+
+Result<std::uint64_t> Catalog::wait_for_change(std::uint64_t since,
+                                               std::chrono::steady_clock::time_point deadline) {
+    constexpr std::chrono::milliseconds kPoll{500};
+    for (;;) {
+        const auto now = change_sequence();
+        if (!now || *now != since || std::chrono::steady_clock::now() >= deadline)
+            return now;
+        std::this_thread::sleep_until(std::min(deadline, std::chrono::steady_clock::now() + kPoll));
+    }
+}
 
 Result<std::unique_ptr<Catalog>> open_catalog(std::string_view url, OpenMode mode) {
     if (is_postgres_uri(url))

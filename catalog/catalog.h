@@ -28,6 +28,11 @@ namespace signpost {
 inline constexpr std::chrono::milliseconds kLookupWait{500};
 inline constexpr std::chrono::milliseconds kChangeWait{5000};
 
+inline constexpr std::chrono::seconds kWriterLease{15};
+inline constexpr std::chrono::hours kJobMemory{7 * 24};  // of finished ones
+inline constexpr std::size_t kMaxJobs = 10'000;
+inline constexpr std::size_t kMaxSiteCosts = 10'000;
+
 struct PublishSummary {
     std::uint64_t added = 0;
     std::uint64_t changed = 0;  // content or attributes differ: a new generation
@@ -50,6 +55,22 @@ struct DigestRecord {
     std::string server;
     std::uint64_t generation;  // the location's generation when the reading began
     std::string digest;
+};
+
+// Records as they were, to be put back: generations, digests, states, times and heartbeats
+// included.
+struct Restoration {
+    std::vector<Server> servers = {};
+    // Each replaces what there is of that disk. A location of a server that is neither registered
+    // nor in SERVERS is left out.
+    std::vector<DiskRecord> disks = {};
+    std::vector<DiskName> vanished = {};
+    // Servers and disks are all there are: any others go.
+    bool complete = false;
+    // Not empty: only this server's locations are put, replaced or (vanished, complete) removed.
+    std::string only_of = {};
+    // No generation that is given out later is one of those restored, or up to this one.
+    std::uint64_t generation_floor = 0;
 };
 
 class Catalog {
@@ -79,16 +100,26 @@ class Catalog {
 
     // Stores a digest if the location still has that generation (else conflict: it changed while it
     // was read). Locations of the disk with equal digest and size get one common generation, the
-    // newest of theirs.
+    // newest of theirs. The content counts as verified now. A damaged location whose digest is
+    // found right again is ready; with another digest it is still damaged (conflict).
     virtual Result<void> record_digest(const DigestRecord& record) = 0;
 
-    // Adds a server, or updates the one of that name: URIs, site, kind, priority, instance. Fails
-    // with conflict when the name belongs to another running process: other instance, other first
-    // URI, and a heartbeat younger than kServerLease. A server with an instance counts as alive
-    // from now on; one without (an operator's change) keeps the instance that is registered.
+    // What is known of the content of SERVER's copy, if it still has that generation (else
+    // conflict). The digest stays.
+    virtual Result<void> set_location_state(const DiskName& disk, std::string_view server,
+                                            std::uint64_t generation, LocationState state) = 0;
+
+    // Adds a server, or updates the one of that name: URIs, site, kind, priority, class, instance;
+    // whether it drains stays. Fails with conflict when the name belongs to another running
+    // process: other instance, other first URI, and a heartbeat younger than kServerLease. A server
+    // with an instance counts as alive from now on; one without (an operator's change) keeps the
+    // instance that is registered.
     virtual Result<void> put_server(const Server& server) = 0;
 
-    // Removes a server and all its locations; not_found.
+    // Whether the server takes new clients; not_found.
+    virtual Result<void> set_draining(std::string_view server, bool draining) = 0;
+
+    // Removes a server, all its locations, and the jobs of which it is the target; not_found.
     virtual Result<void> remove_server(std::string_view name) = 0;
 
     virtual Result<std::vector<Server>> servers() = 0;  // ordered by name
@@ -97,8 +128,53 @@ class Catalog {
     // Says that the server is alive; conflict when INSTANCE is not the registered one any more.
     virtual Result<void> heartbeat(std::string_view name, std::string_view instance) = 0;
 
-    // Grows with every change of servers (not heartbeats) and locations.
+    // Each pair of sites once, ordered. A cost below 0 forgets the pair.
+    virtual Result<std::vector<SiteCost>> site_costs() = 0;
+    virtual Result<void> put_site_cost(const SiteCost& cost) = 0;
+
+    // A new job (waiting), or of one that is there that it is to be cancelled, and nothing else.
+    // conflict: it is finished already; or it is new and another for that disk and target is not.
+    virtual Result<void> put_job(const Job& job) = 0;
+
+    // Ordered by when they were made; of TARGET (empty: of all). Finished ones are forgotten
+    // kJobMemory after they ended.
+    virtual Result<std::vector<Job>> jobs(std::string_view target) = 0;
+
+    // By those who work on it: state, size, done, message. not_found; conflict when the job is
+    // finished: the first word stands. Not a change to change_sequence() until it is finished.
+    virtual Result<void> report_job(const Job& job) = 0;
+
+    // The right to write DISK's image at SERVER for kWriterLease from now on, or for that long
+    // again. conflict: another (server, writer) has it, and it has not lapsed. Each new holder gets
+    // a larger fence. Leases are no changes to change_sequence().
+    virtual Result<WriterLease> take_writer(const DiskName& disk, std::string_view server,
+                                            std::string_view writer) = 0;
+    // Nothing happens when another has taken it meanwhile.
+    virtual Result<void> release_writer(const WriterLease& lease) = 0;
+    // The holder; empty when there is none, or its lease has lapsed.
+    virtual Result<std::optional<WriterLease>> writer(const DiskName& disk) = 0;
+
+    // Puts records back, over what is there. invalid when one breaks a rule or is there twice;
+    // not_found when ONLY_OF is not registered.
+    virtual Result<void> restore(const Restoration& records) = 0;
+
+    // The newest generation that was given out; 0: none yet.
+    virtual Result<std::uint64_t> newest_generation() = 0;
+
+    // An import of many pieces: until it ends the catalog is not opened but with OpenMode::import,
+    // and no other change is made. BEGIN removes what an import that did not end has left; conflict
+    // when the catalog has records otherwise.
+    virtual Result<void> begin_import() = 0;
+    virtual Result<void> end_import() = 0;
+
+    // Grows with every change of servers (not heartbeats), locations, site costs and the list of
+    // jobs.
     virtual Result<std::uint64_t> change_sequence() = 0;
+
+    // Waits until change_sequence() is another than SINCE, at most until DEADLINE; gives what it is
+    // then. Sees a change within a second, or sooner where the store tells of it.
+    virtual Result<std::uint64_t> wait_for_change(std::uint64_t since,
+                                                  std::chrono::steady_clock::time_point deadline);
 
     // Disks and locations in all, for status.
     struct Totals {
@@ -111,9 +187,7 @@ class Catalog {
     virtual Result<void> check_integrity() { return {}; }
 
     // Gives a store's roles their rights, where it has roles: a line for each that did not get its.
-    virtual Result<std::vector<std::string>> grant_rights() {
-        return std::vector<std::string>();
-    }
+    virtual Result<std::vector<std::string>> grant_rights() { return std::vector<std::string>(); }
 
     // Rows skipped so far because they break the rules.
     virtual std::uint64_t skipped_rows() const = 0;
@@ -132,6 +206,7 @@ enum class OpenMode {
     create,     // make the catalog if it is missing (never over something that is there)
     existing,   // fail with not_found when it is missing
     read_only,  // as existing, and refuse every change
+    import,     // as create; the only one that opens what an import has left half done
 };
 
 // URL: `sqlite:PATH` or a bare path; `postgresql://` or `postgres://` as libpq takes it, several

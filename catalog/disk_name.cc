@@ -154,7 +154,8 @@ std::string escaped(std::string_view text, std::size_t limit) {
 Result<DiskName> DiskName::parse(std::string_view text) {
     if (const auto fault = name_fault(text); !fault.empty())
         return fail(Errc::invalid, fmt::format("\"{}\" is not a disk name: {}; a name looks like "
-                                               "web01/vda", escaped(text), fault));
+                                               "web01/vda",
+                                               escaped(text), fault));
     return DiskName(text);
 }
 

@@ -26,11 +26,27 @@ class MemoryCatalog : public Catalog {
     Result<PublishSummary> publish(std::string_view server, const Publication& change) override;
     Result<void> mark_changed(const DiskName& disk, std::string_view server) override;
     Result<void> record_digest(const DigestRecord& record) override;
+    Result<void> set_location_state(const DiskName& disk, std::string_view server,
+                                    std::uint64_t generation, LocationState state) override;
     Result<void> put_server(const Server& server) override;
+    Result<void> set_draining(std::string_view server, bool draining) override;
     Result<void> remove_server(std::string_view name) override;
     Result<std::vector<Server>> servers() override;
     Result<std::optional<Server>> find_server(std::string_view name) override;
     Result<void> heartbeat(std::string_view name, std::string_view instance) override;
+    Result<std::vector<SiteCost>> site_costs() override;
+    Result<void> put_site_cost(const SiteCost& cost) override;
+    Result<void> put_job(const Job& job) override;
+    Result<std::vector<Job>> jobs(std::string_view target) override;
+    Result<void> report_job(const Job& job) override;
+    Result<WriterLease> take_writer(const DiskName& disk, std::string_view server,
+                                    std::string_view writer) override;
+    Result<void> release_writer(const WriterLease& lease) override;
+    Result<std::optional<WriterLease>> writer(const DiskName& disk) override;
+    Result<void> restore(const Restoration& records) override;
+    Result<std::uint64_t> newest_generation() override;
+    Result<void> begin_import() override;
+    Result<void> end_import() override;
     Result<std::uint64_t> change_sequence() override;
     Result<Totals> totals() override;
     std::uint64_t skipped_rows() const override { return 0; }
@@ -50,6 +66,10 @@ class MemoryCatalog : public Catalog {
                        PublishSummary& summary);
     bool withdraw(const DiskName& disk, std::string_view server);
     std::vector<DiskName> disks_of(std::string_view server) const;
+    void restore_disk(const DiskRecord& disk, std::string_view only_of);
+    void withdraw_other(const Restoration& records, const std::vector<const DiskRecord*>& kept);
+    void forget_jobs();
+    bool is_empty() const;
     template <class Wanted>
     std::vector<DiskRecord> page(Disks::const_iterator from, std::size_t limit,
                                  Wanted wanted) const;
@@ -59,7 +79,12 @@ class MemoryCatalog : public Catalog {
     std::mutex mutex_;  // guards what follows; held for one call, never across another
     std::map<std::string, StoredServer, std::less<>> servers_;
     Disks disks_;
+    std::map<std::pair<std::string, std::string>, int> site_costs_;
+    std::map<std::string, Job, std::less<>> jobs_;
+    std::map<DiskName, WriterLease> writers_;
     std::uint64_t sequence_ = 0;
+    std::uint64_t generation_ = 0;
+    bool importing_ = false;
 };
 
 }  // namespace signpost

@@ -211,7 +211,8 @@ Result<NbdUri> NbdUri::parse(std::string_view text) {
     if (const Fault fault = read_uri(text, uri); !fault.empty())
         return fail(Errc::invalid,
                     fmt::format("\"{}\" is not an NBD URI: {}; write nbd://HOST:PORT/EXPORT or "
-                                "nbd+unix:///EXPORT?socket=/PATH", escaped(text), fault));
+                                "nbd+unix:///EXPORT?socket=/PATH",
+                                escaped(text), fault));
     return uri;
 }
 

@@ -21,7 +21,7 @@ struct NbdUri {
     static constexpr std::uint16_t kDefaultPort = 10809;
 
     bool tls = false;
-    std::string host;         // without brackets; empty for a Unix socket
+    std::string host;  // without brackets; empty for a Unix socket
     std::uint16_t port = kDefaultPort;
     std::string socket_path;  // absolute; empty for TCP
     std::string export_name;  // decoded; may be empty

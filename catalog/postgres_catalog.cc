@@ -9,7 +9,10 @@
 
 #include "catalog/postgres_publish.h"
 #include "catalog/postgres_queries.h"
+#include "catalog/postgres_restore.h"
 #include "catalog/postgres_rows.h"
+#include "catalog/postgres_servers.h"
+#include "catalog/postgres_small_tables.h"
 #include "catalog/row_check.h"
 
 namespace signpost {
@@ -51,11 +54,6 @@ bool is_server_name(std::string_view name) {
     return check_server_name(name).has_value();
 }
 
-std::int64_t find_server_id(PostgresConnection& connection, const PostgresStatement& statement,
-                            std::string_view name) {
-    return connection.run(statement, with(name)).integer(0, 0).value_or(0);
-}
-
 std::unexpected<Error> bad_after(std::string_view after) {
     return fail(Errc::invalid, fmt::format("a page after \"{}\" was asked for, which is not UTF-8 "
                                            "text",
@@ -74,8 +72,7 @@ struct State {
     std::int64_t age = 0;
 
     bool is_counted() const {
-        return counted_at == sequence ||
-               (disks >= kManyDisks && age >= 0 && age < kCountLifetime);
+        return counted_at == sequence || (disks >= kManyDisks && age >= 0 && age < kCountLifetime);
     }
 };
 
@@ -97,41 +94,8 @@ void keep_count(PostgresConnection& connection, const Catalog::Totals& totals,
                                        .add(static_cast<std::int64_t>(totals.disks))
                                        .add(static_cast<std::int64_t>(totals.locations))
                                        .add(sequence));
-    if (connection.failed() &&
-        connection.failure()->kind == PostgresFailure::Kind::refused)
+    if (connection.failed() && connection.failure()->kind == PostgresFailure::Kind::refused)
         connection.clear_failure();
-}
-
-void put_uris(PostgresConnection& connection, std::int64_t id, const std::vector<NbdUri>& uris) {
-    connection.queue(pg::kDeleteUris, with(id));
-    PostgresArray texts;
-    for (const NbdUri& uri : uris)
-        texts.add(uri.str());
-    connection.queue(pg::kInsertUris, with(id).add(texts.text()));
-}
-
-struct LockedServer {
-    std::int64_t id = 0;
-    bool is_new = false;
-};
-
-// The row, locked. Where two register a new name at once, one waits for the other here.
-LockedServer lock_or_insert(PostgresConnection& connection, std::string_view name) {
-    for (int tries = 0; tries < kTries && !connection.failed(); ++tries) {
-        if (const auto id = find_server_id(connection, pg::kLockServer, name); id != 0)
-            return {id, false};
-        if (const auto id = find_server_id(connection, pg::kInsertServer, name); id != 0)
-            return {id, true};
-    }
-    return {};
-}
-
-void put_server_row(PostgresConnection& connection, std::int64_t id, const Server& server) {
-    connection.queue(pg::kUpdateServer, with(id)
-                                            .add(server.site)
-                                            .add(static_cast<std::int64_t>(server.kind))
-                                            .add(std::int64_t{server.priority})
-                                            .add(server.instance));
 }
 
 }  // namespace
@@ -162,12 +126,19 @@ Result<void> PostgresCatalog::check_at_open() {
     if (!version)
         return std::unexpected(version.error());
     if (*version == schema_version())
-        return {};
-    if (*version == 0 && mode_ != OpenMode::create)
+        return read(kLookupWait,
+                    [&](PostgresConnection& connection) { return check_whole(connection); });
+    if (*version == 0 && mode_ != OpenMode::create && mode_ != OpenMode::import)
         return fail(Errc::not_found,
                     fmt::format("catalog {} is not there: the database has no tables of Signpost",
                                 description()));
     return make_tables();
+}
+
+Result<void> PostgresCatalog::check_whole(PostgresConnection& connection) const {
+    if (connection.run(pg::kImporting).integer(0, 0).value_or(0) == 0 || mode_ == OpenMode::import)
+        return {};
+    return half_imported(description());
 }
 
 Result<void> PostgresCatalog::make_tables() {
@@ -202,9 +173,8 @@ Result<void> PostgresCatalog::check_fresh(PostgresConnection& connection) {
 Result<void> PostgresCatalog::may_change() const {
     if (mode_ != OpenMode::read_only)
         return {};
-    return fail(Errc::denied,
-                fmt::format("catalog {} is read-only: it was opened for reading only",
-                            description()));
+    return fail(Errc::denied, fmt::format("catalog {} is read-only: it was opened for reading only",
+                                          description()));
 }
 
 template <class Fn>
@@ -251,12 +221,35 @@ auto PostgresCatalog::change(Fn fn) -> decltype(fn(std::declval<PostgresConnecti
         Answer result = fn(connection);
         if (result)
             connection.run(pg::kCommit);
+        if (stopped_by_import(connection))
+            return std::unexpected(half_imported(description()));
         return result;
     });
 }
 
 void PostgresCatalog::bump(PostgresConnection& connection) const {
-    connection.queue(has_notify_ ? pg::kBumpAndNotify : pg::kBump);
+    if (mode_ == OpenMode::import)
+        connection.queue(pg::kBumpInImport);
+    else
+        connection.queue(has_notify_ ? pg::kBumpAndNotify : pg::kBump);
+}
+
+// Whether BUMP has refused because of one: then there is no other failure.
+bool PostgresCatalog::stopped_by_import(PostgresConnection& connection) const {
+    constexpr std::string_view kDivisionByZero = "22012";
+    if (!connection.failed() || connection.failure()->state != kDivisionByZero)
+        return false;
+    const PostgresFailure failure = *connection.failure();
+    connection.roll_back();
+    connection.clear_failure();
+    if (connection.run(pg::kImporting).integer(0, 0).value_or(0) != 0)
+        return true;
+    connection.note_again(failure);
+    return false;
+}
+
+std::int64_t PostgresCatalog::time(PostgresConnection& connection) const {
+    return connection.run(pg::kNow, PostgresParameters().add(now())).integer(0, 0).value_or(0);
 }
 
 std::optional<std::int64_t> PostgresCatalog::now() const {
@@ -306,8 +299,7 @@ Result<std::vector<DiskRecord>> PostgresCatalog::list(std::string_view prefix,
 }
 
 Result<std::vector<DiskRecord>> PostgresCatalog::search(std::string_view text,
-                                                        std::string_view after,
-                                                        std::size_t limit) {
+                                                        std::string_view after, std::size_t limit) {
     if (auto checked = check_limit(limit); !checked)
         return std::unexpected(std::move(checked.error()));
     if (!may_occur_in_names(text))
@@ -365,15 +357,35 @@ Result<void> PostgresCatalog::record_digest(const DigestRecord& record) {
         const auto held = held_location(connection, id, record.disk);
         if (!held)
             return no_location(record.disk, record.server);
-        if (held->generation != record.generation)
-            return changed_meanwhile(record);
-        if (held->digest == record.digest)
+        if (auto checked = check_new_digest(record, *held); !checked)
+            return checked;
+        connection.queue(pg::kSetDigest, with(record.disk.str()).add(id).add(hex).add(now()));
+        if (held->digest == record.digest && held->state != LocationState::damaged)
             return {};
-        connection.queue(pg::kSetDigest, with(record.disk.str()).add(id).add(hex));
-        connection.queue(pg::kCommonGeneration,
-                         with(record.disk.str())
-                             .add(hex)
-                             .add(static_cast<std::int64_t>(held->size)));
+        connection.queue(
+            pg::kCommonGeneration,
+            with(record.disk.str()).add(hex).add(static_cast<std::int64_t>(held->size)));
+        bump(connection);
+        return {};
+    });
+}
+
+Result<void> PostgresCatalog::set_location_state(const DiskName& disk, std::string_view server,
+                                                 std::uint64_t generation, LocationState state) {
+    if (!is_server_name(server))
+        return no_location(disk, server);
+    return change([&](PostgresConnection& connection) -> Result<void> {
+        connection.queue(pg::kLockDisk, with(disk.str()));
+        const std::int64_t id = find_server_id(connection, pg::kServerId, server);
+        const auto held = held_location(connection, id, disk);
+        if (!held)
+            return no_location(disk, server);
+        if (held->generation != generation)
+            return changed_meanwhile(disk, server);
+        if (held->state == state)
+            return {};
+        connection.queue(pg::kSetLocationState,
+                         with(disk.str()).add(id).add(static_cast<std::int64_t>(state)));
         bump(connection);
         return {};
     });
@@ -391,8 +403,7 @@ Result<void> PostgresCatalog::put_server(const Server& server) {
     return change([&](PostgresConnection& connection) -> Result<void> {
         const auto [id, is_new] = lock_or_insert(connection, server.name);
         const auto held = is_new ? std::nullopt : load_server(connection, server.name);
-        const auto time = connection.run(pg::kNow, PostgresParameters().add(now()));
-        const auto stored = registration(server, held, time.integer(0, 0).value_or(0));
+        const auto stored = registration(server, held, time(connection));
         if (!stored)
             return std::unexpected(stored.error());
         put_server_row(connection, id, *stored);
@@ -408,6 +419,20 @@ Result<void> PostgresCatalog::put_server(const Server& server) {
     });
 }
 
+Result<void> PostgresCatalog::set_draining(std::string_view server, bool draining) {
+    if (!is_server_name(server))
+        return no_server(server);
+    return change([&](PostgresConnection& connection) -> Result<void> {
+        const std::int64_t id = find_server_id(connection, pg::kLockServer, server);
+        if (id == 0)
+            return no_server(server);
+        const auto set = connection.run(pg::kSetDraining, with(id).add(std::int64_t{draining}));
+        if (set.changed_rows() > 0)
+            bump(connection);
+        return {};
+    });
+}
+
 Result<void> PostgresCatalog::remove_server(std::string_view name) {
     if (!is_server_name(name))
         return no_server(name);
@@ -417,6 +442,7 @@ Result<void> PostgresCatalog::remove_server(std::string_view name) {
         if (holder.server_id == 0)
             return removed_before ? Result<void>() : no_server(name);
         withdraw_all(connection, holder, kChangeWait);
+        connection.queue(pg::kDeleteJobsOf, with(name));
         connection.queue(pg::kDeleteServer, with(holder.server_id));
         bump(connection);
         removed_before = true;
@@ -453,6 +479,125 @@ Result<void> PostgresCatalog::heartbeat(std::string_view name, std::string_view 
             return {};
         return find_server_id(connection, pg::kServerId, name) == 0 ? no_server(name)
                                                                     : other_instance(name);
+    });
+}
+
+Result<std::vector<SiteCost>> PostgresCatalog::site_costs() {
+    using Costs = std::vector<SiteCost>;
+    return read(kLookupWait, [&](PostgresConnection& connection) -> Result<Costs> {
+        return read_site_costs(connection, skipped_);
+    });
+}
+
+// CHANGE gives whether it is one that is counted.
+template <class Fn>
+Result<void> PostgresCatalog::count_change(Fn counted) {
+    return change([&](PostgresConnection& connection) -> Result<void> {
+        const Result<bool> changed = counted(connection);
+        if (!changed)
+            return std::unexpected(changed.error());
+        if (*changed)
+            bump(connection);
+        return {};
+    });
+}
+
+Result<void> PostgresCatalog::put_site_cost(const SiteCost& cost) {
+    const auto checked = checked_site_cost(cost);
+    if (!checked)
+        return std::unexpected(checked.error());
+    return count_change([&](PostgresConnection& connection) {
+        return signpost::put_site_cost(connection, *checked);
+    });
+}
+
+Result<void> PostgresCatalog::put_job(const Job& job) {
+    if (auto checked = check_job(job); !checked)
+        return checked;
+    return count_change([&](PostgresConnection& connection) {
+        return signpost::put_job(connection, job, time(connection));
+    });
+}
+
+Result<std::vector<Job>> PostgresCatalog::jobs(std::string_view target) {
+    using Jobs = std::vector<Job>;
+    if (!target.empty() && !is_server_name(target))
+        return Jobs();
+    return read(kLookupWait, [&](PostgresConnection& connection) -> Result<Jobs> {
+        return read_jobs(connection, target, now(), skipped_);
+    });
+}
+
+Result<void> PostgresCatalog::report_job(const Job& job) {
+    if (auto checked = check_job(job); !checked)
+        return checked;
+    return count_change([&](PostgresConnection& connection) {
+        return signpost::report_job(connection, job, time(connection));
+    });
+}
+
+Result<WriterLease> PostgresCatalog::take_writer(const DiskName& disk, std::string_view server,
+                                                 std::string_view writer) {
+    if (auto checked = check_writer(server, writer); !checked)
+        return std::unexpected(checked.error());
+    return change([&](PostgresConnection& connection) {
+        return signpost::take_writer(connection, disk, server, writer, time(connection));
+    });
+}
+
+Result<void> PostgresCatalog::release_writer(const WriterLease& lease) {
+    return change([&](PostgresConnection& connection) -> Result<void> {
+        signpost::release_writer(connection, lease);
+        return {};
+    });
+}
+
+Result<std::optional<WriterLease>> PostgresCatalog::writer(const DiskName& disk) {
+    using Found = std::optional<WriterLease>;
+    return read(kLookupWait, [&](PostgresConnection& connection) -> Result<Found> {
+        auto lease = read_writer(connection, disk);
+        return lease && is_held(*lease, time(connection)) ? lease : Found();
+    });
+}
+
+Result<void> PostgresCatalog::restore(const Restoration& records) {
+    const auto ordered = check_restoration(records);
+    if (!ordered)
+        return std::unexpected(ordered.error());
+    if (!records.only_of.empty() && !is_server_name(records.only_of))
+        return no_server(records.only_of);
+    return change([&](PostgresConnection& connection) -> Result<void> {
+        auto restored = restore_records(connection, records, *ordered, kChangeWait);
+        if (restored)
+            bump(connection);
+        return restored;
+    });
+}
+
+Result<std::uint64_t> PostgresCatalog::newest_generation() {
+    return read(kLookupWait, [](PostgresConnection& connection) -> Result<std::uint64_t> {
+        return static_cast<std::uint64_t>(
+            connection.run(pg::kGeneration).integer(0, 0).value_or(0));
+    });
+}
+
+Result<void> PostgresCatalog::begin_import() {
+    return change([&](PostgresConnection& connection) -> Result<void> {
+        connection.queue(pg::kLockState);
+        const bool importing = connection.run(pg::kImporting).integer(0, 0).value_or(0) != 0;
+        if (!importing && connection.run(pg::kIsEmpty).integer(0, 0).value_or(0) == 0)
+            return not_empty(description());
+        clear_tables(connection, kChangeWait);
+        connection.queue(pg::kSetImporting, with(std::int64_t{1}));
+        bump(connection);
+        return {};
+    });
+}
+
+Result<void> PostgresCatalog::end_import() {
+    return change([&](PostgresConnection& connection) -> Result<void> {
+        connection.queue(pg::kSetImporting, with(std::int64_t{0}));
+        return {};
     });
 }
 

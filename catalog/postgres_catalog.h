@@ -41,19 +41,33 @@ class PostgresCatalog : public Catalog {
     Result<PublishSummary> publish(std::string_view server, const Publication& change) override;
     Result<void> mark_changed(const DiskName& disk, std::string_view server) override;
     Result<void> record_digest(const DigestRecord& record) override;
+    Result<void> set_location_state(const DiskName& disk, std::string_view server,
+                                    std::uint64_t generation, LocationState state) override;
     Result<void> put_server(const Server& server) override;
+    Result<void> set_draining(std::string_view server, bool draining) override;
     Result<void> remove_server(std::string_view name) override;
     Result<std::vector<Server>> servers() override;
     Result<std::optional<Server>> find_server(std::string_view name) override;
     Result<void> heartbeat(std::string_view name, std::string_view instance) override;
+    Result<std::vector<SiteCost>> site_costs() override;
+    Result<void> put_site_cost(const SiteCost& cost) override;
+    Result<void> put_job(const Job& job) override;
+    Result<std::vector<Job>> jobs(std::string_view target) override;
+    Result<void> report_job(const Job& job) override;
+    Result<WriterLease> take_writer(const DiskName& disk, std::string_view server,
+                                    std::string_view writer) override;
+    Result<void> release_writer(const WriterLease& lease) override;
+    Result<std::optional<WriterLease>> writer(const DiskName& disk) override;
+    Result<void> restore(const Restoration& records) override;
+    Result<std::uint64_t> newest_generation() override;
+    Result<void> begin_import() override;
+    Result<void> end_import() override;
     Result<std::uint64_t> change_sequence() override;
     // Of a large catalog up to a minute old.
     Result<Totals> totals() override;
     Result<void> check_integrity() override;
     Result<std::vector<std::string>> grant_rights() override;
-    int schema_version() const override {
-        return static_cast<int>(postgres_migrations().size());
-    }
+    int schema_version() const override { return static_cast<int>(postgres_migrations().size()); }
     std::uint64_t skipped_rows() const override { return skipped_; }
     std::string description() const override { return pool_.target().description; }
 
@@ -77,6 +91,10 @@ class PostgresCatalog : public Catalog {
     template <class Fn>
     auto change(Fn fn) -> decltype(fn(std::declval<PostgresConnection&>()));
     Result<void> may_change() const;
+    Result<void> check_whole(PostgresConnection& connection) const;
+    bool stopped_by_import(PostgresConnection& connection) const;
+    template <class Fn>
+    Result<void> count_change(Fn counted);
     // As the last statement of a change.
     void bump(PostgresConnection& connection) const;
 
@@ -85,6 +103,7 @@ class PostgresCatalog : public Catalog {
                                          std::size_t limit, std::chrono::milliseconds wait);
     std::optional<Server> load_server(PostgresConnection& connection, std::string_view name);
     std::optional<std::int64_t> now() const;
+    std::int64_t time(PostgresConnection& connection) const;
 
     const OpenMode mode_;
     const StoreClock clock_;

@@ -63,15 +63,14 @@ constexpr std::array kDiagnoses{
 
 // A standby in place of the primary, a stopped server, a plan or statement that the server does not
 // know any more: a fresh connection, or the same moment later, may do better.
-constexpr std::array<std::string_view, 9> kWorthAnotherTry{
-    "40001", "40P01", "57P01", "57P02", "57P03", "25006", "25P03", "0A000", "26000"};
+constexpr std::array<std::string_view, 10> kWorthAnotherTry{
+    "40001", "40P01", "57P01", "57P02", "57P03", "25006", "25P03", "0A000", "26000", "23505"};
 // Of these the connection is as good as before.
-constexpr std::array<std::string_view, 2> kOnlyUnlucky{"40001", "40P01"};
+constexpr std::array<std::string_view, 3> kOnlyUnlucky{"40001", "40P01", "23505"};
 
 const Diagnosis& diagnose(std::string_view state) {
-    return *std::find_if(kDiagnoses.begin(), kDiagnoses.end(), [&](const Diagnosis& each) {
-        return state.starts_with(each.state);
-    });
+    return *std::find_if(kDiagnoses.begin(), kDiagnoses.end(),
+                         [&](const Diagnosis& each) { return state.starts_with(each.state); });
 }
 
 template <class List>
@@ -168,8 +167,7 @@ std::optional<std::int64_t> PostgresAnswer::integer(int row, int column) const {
     return parsed.ec == std::errc() && parsed.ptr == end ? std::optional(value) : std::nullopt;
 }
 
-PostgresConnection::PostgresConnection(pg_conn* conn,
-                                       std::shared_ptr<const PostgresTarget> target)
+PostgresConnection::PostgresConnection(pg_conn* conn, std::shared_ptr<const PostgresTarget> target)
     : conn_(conn), target_(std::move(target)) {}
 
 // The socket does not block, so this does not, either.
@@ -219,8 +217,8 @@ void PostgresConnection::queue(const PostgresStatement& statement,
     const int count = static_cast<int>(values.size());
     const int sent = named ? PQsendQueryPrepared(conn_, statement.name, count, values.data(),
                                                  nullptr, nullptr, 0)
-                           : PQsendQueryParams(conn_, statement.text, count, nullptr,
-                                               values.data(), nullptr, nullptr, 0);
+                           : PQsendQueryParams(conn_, statement.text, count, nullptr, values.data(),
+                                               nullptr, nullptr, 0);
     if (sent != 1)
         return note_lost();
     pending_.push_back(nullptr);
@@ -327,15 +325,14 @@ bool PostgresConnection::wait_for_result() {
 }
 
 bool PostgresConnection::wait(short events) {
-    const auto left =
-        std::chrono::ceil<std::chrono::milliseconds>(deadline_ - Clock::now());
+    const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline_ - Clock::now());
     if (left.count() <= 0) {
         note({PostgresFailure::Kind::hung, "", "no answer in time"});
         return false;
     }
     pollfd watched{PQsocket(conn_), events, 0};
-    const int ready = poll(&watched, 1, static_cast<int>(std::min<std::int64_t>(left.count(),
-                                                                                60'000)));
+    const int ready =
+        poll(&watched, 1, static_cast<int>(std::min<std::int64_t>(left.count(), 60'000)));
     if (ready < 0 && errno != EINTR) {
         note({PostgresFailure::Kind::lost, "", strerror(errno)});
         return false;
@@ -419,8 +416,8 @@ Error describe(const PostgresTarget& target, const PostgresFailure& failure) {
                             "and can be reached",
                             target.description, cause)};
     const Diagnosis& found = diagnose(failure.state);
-    return {found.code, fmt::format("catalog {} {} ({}); {}", target.description, found.what,
-                                    cause, found.remedy)};
+    return {found.code, fmt::format("catalog {} {} ({}); {}", target.description, found.what, cause,
+                                    found.remedy)};
 }
 
 }  // namespace signpost

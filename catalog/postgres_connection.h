@@ -131,6 +131,7 @@ class PostgresConnection {
     // Says that what was read cannot be right: fails the connection as corrupt.
     void note_damage(std::string what);
     void clear_failure() { failure_.reset(); }
+    void note_again(PostgresFailure failure) { note(std::move(failure)); }
 
     // The connection may serve again once its failure is cleared.
     bool is_reusable() const;

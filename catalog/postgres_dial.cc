@@ -101,7 +101,8 @@ void Round::start_next() {
     if (attempt.conn == nullptr)
         return settle("out of memory");
     // What the server says unasked goes nowhere: a library does not write to stderr.
-    PQsetNoticeProcessor(attempt.conn.get(), [](void*, const char*) {}, nullptr);
+    PQsetNoticeProcessor(
+        attempt.conn.get(), [](void*, const char*) {}, nullptr);
     if (PQstatus(attempt.conn.get()) == CONNECTION_BAD)
         return settle(PQerrorMessage(attempt.conn.get()));
     open_.push_back(std::move(attempt));
@@ -119,10 +120,9 @@ Clock::time_point Round::next_event() const {
 void Round::wait() {
     std::vector<pollfd> watched{{stop_.descriptor(), POLLIN, 0}};
     for (const Attempt& attempt : open_)
-        watched.push_back({PQsocket(attempt.conn.get()),
-                           static_cast<short>(attempt.wants == PGRES_POLLING_READING ? POLLIN
-                                                                                     : POLLOUT),
-                           0});
+        watched.push_back(
+            {PQsocket(attempt.conn.get()),
+             static_cast<short>(attempt.wants == PGRES_POLLING_READING ? POLLIN : POLLOUT), 0});
     const auto left = std::chrono::ceil<std::chrono::milliseconds>(next_event() - Clock::now());
     if (poll(watched.data(), watched.size(),
              static_cast<int>(std::max<std::int64_t>(left.count(), 0))) <= 0)

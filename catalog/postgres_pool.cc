@@ -62,13 +62,13 @@ class PostgresPool::State {
     const std::shared_ptr<const PostgresTarget> target_;
     StopSign stop_;
 
-    std::mutex mutex_;  // guards what follows; never held while a server is asked
+    std::mutex mutex_;                 // guards what follows; never held while a server is asked
     std::condition_variable changed_;  // for whoever wants a connection
     std::condition_variable work_;     // for the thread
     Connections idle_;                 // the one used last at the end
     std::size_t lent_ = 0;
     std::size_t lent_for_changes_ = 0;
-    std::size_t wanted_[2] = {0, 0};  // by need
+    std::size_t wanted_[2] = {0, 0};   // by need
     std::optional<Error> trouble_[2];  // by need: why there is no server for it
     bool suspect_ = false;             // a connection was lost: dial, although nobody asks
     bool dialling_ = false;

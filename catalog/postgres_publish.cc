@@ -5,14 +5,13 @@
 #include <set>
 #include <span>
 
+#include "catalog/postgres_pieces.h"
 #include "catalog/postgres_queries.h"
 #include "catalog/postgres_rows.h"
 
 namespace signpost {
 
 namespace {
-
-constexpr std::size_t kPiece = 2000;
 
 using Images = std::vector<const Image*>;
 
@@ -24,38 +23,9 @@ std::string_view name_of(const std::string& name) {
     return name;
 }
 
-// Calls WRITE with a piece of ALL after the other, each with time of its own.
-template <class Item, class Write>
-void in_pieces(PostgresConnection& connection, std::chrono::milliseconds wait,
-               const std::vector<Item>& all, Write write) {
-    for (std::size_t done = 0; done < all.size() && !connection.failed(); done += kPiece) {
-        connection.set_deadline(std::chrono::steady_clock::now() + wait);
-        write(std::span(all).subspan(done, std::min(kPiece, all.size() - done)));
-    }
-}
-
 template <class Item>
 std::string names_of(std::span<const Item> items) {
-    PostgresArray names;
-    for (const Item& item : items)
-        names.add(name_of(item));
-    return names.text();
-}
-
-template <class Field>
-std::string integers_of(std::span<const Image* const> images, Field field) {
-    PostgresArray values;
-    for (const Image* image : images)
-        values.add(static_cast<std::int64_t>(field(*image)));
-    return values.text();
-}
-
-template <class Field>
-std::string texts_of(std::span<const Image* const> images, Field field) {
-    PostgresArray values;
-    for (const Image* image : images)
-        values.add(std::string_view(field(*image)));
-    return values.text();
+    return texts_of(items, [](const Item& item) { return name_of(item); });
 }
 
 void add_new(PostgresPlan& plan, const Image* image) {
@@ -128,10 +98,11 @@ void plan_complete(PostgresConnection& connection, const PostgresHolder& holder,
     std::string after;
     for (bool more = true; more && !connection.failed();) {
         connection.set_deadline(std::chrono::steady_clock::now() + wait);
-        const auto answer = connection.run(pg::kHeldAfter, PostgresParameters()
-                                                               .add(holder.server_id)
-                                                               .add(after)
-                                                               .add(std::int64_t{kPiece}));
+        const auto answer =
+            connection.run(pg::kHeldAfter, PostgresParameters()
+                                               .add(holder.server_id)
+                                               .add(after)
+                                               .add(static_cast<std::int64_t>(kPiece)));
         bool long_name = false;
         for (int row = 0; row < answer.rows() && !long_name; ++row) {
             const std::string_view name = disk_in(answer, row);
@@ -174,8 +145,8 @@ std::vector<Spoken> spoken_of(const Publication& change, const Images& ordered) 
 
 void plan_some(PostgresConnection& connection, const PostgresHolder& holder,
                std::span<const Spoken> some, PostgresPlan& plan) {
-    const auto answer = connection.run(
-        pg::kHeldOf, PostgresParameters().add(holder.server_id).add(names_of(some)));
+    const auto answer =
+        connection.run(pg::kHeldOf, PostgresParameters().add(holder.server_id).add(names_of(some)));
     int row = 0;
     for (const Spoken& each : some) {
         const bool held = row < answer.rows() && disk_in(answer, row) == each.name;
@@ -199,12 +170,15 @@ void put_locations(PostgresConnection& connection, const PostgresHolder& holder,
             .add(std::int64_t{kDefaultPriority})
             .add(holder.now)
             .add(names_of(images))
-            .add(texts_of(images, [](const Image& image) { return image.export_name; }))
-            .add(integers_of(images, [](const Image& image) { return image.size; }))
-            .add(integers_of(images, [](const Image& image) { return image.format; }))
-            .add(integers_of(images, [](const Image& image) { return image.read_only; }))
-            .add(texts_of(images, [](const Image& image) { return image.fingerprint; }))
-            .add(integers_of(images, [](const Image& image) { return image.minimum_block; })));
+            .add(texts_of(images,
+                          [](const Image* image) { return std::string_view(image->export_name); }))
+            .add(integers_of(images, [](const Image* image) { return image->size; }))
+            .add(integers_of(images, [](const Image* image) { return image->format; }))
+            .add(integers_of(images, [](const Image* image) { return image->read_only; }))
+            .add(texts_of(images,
+                          [](const Image* image) { return std::string_view(image->fingerprint); }))
+            .add(integers_of(images, [](const Image* image) { return image->minimum_block; }))
+            .add(integers_of(images, [](const Image* image) { return image->state; })));
 }
 
 void update_attributes(PostgresConnection& connection, const PostgresHolder& holder,
@@ -215,9 +189,11 @@ void update_attributes(PostgresConnection& connection, const PostgresHolder& hol
             .add(holder.server_id)
             .add(holder.now)
             .add(names_of(images))
-            .add(texts_of(images, [](const Image& image) { return image.export_name; }))
-            .add(integers_of(images, [](const Image& image) { return image.read_only; }))
-            .add(integers_of(images, [](const Image& image) { return image.minimum_block; })));
+            .add(texts_of(images,
+                          [](const Image* image) { return std::string_view(image->export_name); }))
+            .add(integers_of(images, [](const Image* image) { return image->read_only; }))
+            .add(integers_of(images, [](const Image* image) { return image->minimum_block; }))
+            .add(integers_of(images, [](const Image* image) { return image->state; })));
 }
 
 }  // namespace
@@ -259,21 +235,20 @@ void apply_plan(PostgresConnection& connection, const PostgresHolder& holder,
         return;
     }
     in_pieces(connection, wait, plan.seen, [&](std::span<const std::string> names) {
-        connection.queue(pg::kTouchLocations, PostgresParameters()
-                                                  .add(holder.server_id)
-                                                  .add(holder.now)
-                                                  .add(names_of(names)));
+        connection.queue(
+            pg::kTouchLocations,
+            PostgresParameters().add(holder.server_id).add(holder.now).add(names_of(names)));
     });
 }
 
 void withdraw_all(PostgresConnection& connection, const PostgresHolder& holder,
                   std::chrono::milliseconds wait) {
-    for (std::int64_t removed = kPiece; removed > 0 && !connection.failed();) {
+    for (std::int64_t removed = 1; removed > 0 && !connection.failed();) {
         connection.set_deadline(std::chrono::steady_clock::now() + wait);
         removed = connection
                       .run(pg::kDeleteSome, PostgresParameters()
                                                 .add(holder.server_id)
-                                                .add(std::int64_t{kPiece}))
+                                                .add(static_cast<std::int64_t>(kPiece)))
                       .changed_rows();
     }
 }
@@ -284,8 +259,7 @@ std::optional<Location> held_location(PostgresConnection& connection, std::int64
     one.add(disk.str());
     const auto answer =
         connection.run(pg::kHeldOf, PostgresParameters().add(server_id).add(one.text()));
-    return answer.rows() == 0 ? std::nullopt
-                              : location_in(PostgresRow(answer, 0), disk.str());
+    return answer.rows() == 0 ? std::nullopt : location_in(PostgresRow(answer, 0), disk.str());
 }
 
 }  // namespace signpost

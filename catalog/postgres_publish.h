@@ -34,8 +34,7 @@ struct PostgresHolder {
 
 // Each statement gets WAIT anew: a large publication is work, not waiting.
 PostgresPlan plan_publication(PostgresConnection& connection, const PostgresHolder& holder,
-                              const Publication& change,
-                              const std::vector<const Image*>& ordered,
+                              const Publication& change, const std::vector<const Image*>& ordered,
                               std::chrono::milliseconds wait);
 
 void apply_plan(PostgresConnection& connection, const PostgresHolder& holder,

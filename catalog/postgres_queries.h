@@ -27,23 +27,23 @@ inline constexpr PostgresStatement kConfigure{
     " pg_catalog.set_config('enable_seqscan', 'off', false),"
     " pg_catalog.set_config('default_transaction_isolation', 'read committed', false),"
     " pg_catalog.set_config('idle_in_transaction_session_timeout', '10s', false)"};
-inline constexpr PostgresStatement kSetTimeout{
-    "set_timeout", "SELECT set_config('statement_timeout', $1, false)"};
+inline constexpr PostgresStatement kSetTimeout{"set_timeout",
+                                               "SELECT set_config('statement_timeout', $1, false)"};
 inline constexpr PostgresStatement kBegin{"", "BEGIN"};
 inline constexpr PostgresStatement kCommit{"", "COMMIT"};
 inline constexpr PostgresStatement kRollBack{"", "ROLLBACK"};
 
 // Disks. The columns of store_rows.h. A foreign server has no heartbeat: what it holds was seen
 // when it was published. left() lets one character more through than may be: enough to be refused.
-#define SIGNPOST_HELD_COLUMNS                                                                \
-    "left(l.export_name, 4097), l.size, l.format, l.read_only::int, l.generation,"           \
+#define SIGNPOST_HELD_COLUMNS                                                      \
+    "left(l.export_name, 4097), l.size, l.format, l.read_only::int, l.generation," \
     " encode(substring(l.digest FROM 1 FOR 33), 'hex'), l.state, l.priority,"
-#define SIGNPOST_LOCATION_COLUMNS                                                            \
-    "left(s.name, 129), " SIGNPOST_HELD_COLUMNS                                              \
-    " greatest(l.published, s.last_complete, h.last), left(l.fingerprint, 129),"             \
-    " l.minimum_block, left(l.disk_name, 1025)"
-#define SIGNPOST_OF_SERVER                                                                   \
-    " LEFT JOIN signpost.server s ON s.id = l.server_id"                                     \
+#define SIGNPOST_LOCATION_COLUMNS                                                \
+    "left(s.name, 129), " SIGNPOST_HELD_COLUMNS                                  \
+    " greatest(l.published, s.last_complete, h.last), left(l.fingerprint, 129)," \
+    " l.minimum_block, l.verified, left(l.disk_name, 1025)"
+#define SIGNPOST_OF_SERVER                               \
+    " LEFT JOIN signpost.server s ON s.id = l.server_id" \
     " LEFT JOIN signpost.heartbeat h ON h.server_id = l.server_id"
 
 inline constexpr PostgresStatement kFindDisk{
@@ -52,12 +52,13 @@ inline constexpr PostgresStatement kFindDisk{
 
 // The names of the page first, by the index alone; then what they have. Not prepared: a pattern
 // that is known when the statement is planned becomes a range of the index.
-#define SIGNPOST_PAGE(like)                                                                  \
-    "WITH page AS (SELECT DISTINCT l.disk_name FROM signpost.location l"                     \
-    " WHERE l.disk_name > $1 AND l.disk_name " like " $2"                                    \
-    " ORDER BY l.disk_name LIMIT $3::bigint)"                                                \
-    " SELECT " SIGNPOST_LOCATION_COLUMNS                                                     \
-    " FROM page p JOIN signpost.location l ON l.disk_name = p.disk_name" SIGNPOST_OF_SERVER  \
+#define SIGNPOST_PAGE(like)                                                                 \
+    "WITH page AS (SELECT DISTINCT l.disk_name FROM signpost.location l"                    \
+    " WHERE l.disk_name > $1 AND l.disk_name " like                                         \
+    " $2"                                                                                   \
+    " ORDER BY l.disk_name LIMIT $3::bigint)"                                               \
+    " SELECT " SIGNPOST_LOCATION_COLUMNS                                                    \
+    " FROM page p JOIN signpost.location l ON l.disk_name = p.disk_name" SIGNPOST_OF_SERVER \
     " ORDER BY l.disk_name LIMIT $4::bigint"
 
 inline constexpr PostgresStatement kListPage{"", SIGNPOST_PAGE("LIKE")};
@@ -67,9 +68,10 @@ inline constexpr PostgresStatement kSearchPage{"", SIGNPOST_PAGE("ILIKE")};
 #undef SIGNPOST_OF_SERVER
 
 // What one server holds, in the order of the names, a piece at a time; the server is known.
-#define SIGNPOST_HELD                                                                        \
-    "SELECT 'held', " SIGNPOST_HELD_COLUMNS                                                  \
-    " l.published, left(l.fingerprint, 129), l.minimum_block, left(l.disk_name, 1025)"       \
+#define SIGNPOST_HELD                                                      \
+    "SELECT 'held', " SIGNPOST_HELD_COLUMNS                                \
+    " l.published, left(l.fingerprint, 129), l.minimum_block, l.verified," \
+    " left(l.disk_name, 1025)"                                             \
     " FROM signpost.location l WHERE l.server_id = $1::bigint AND l.disk_name "
 
 inline constexpr PostgresStatement kHeldAfter{
@@ -82,10 +84,11 @@ inline constexpr PostgresStatement kHeldOf{
 #undef SIGNPOST_HELD_COLUMNS
 
 // Servers.
-#define SIGNPOST_SERVERS                                                                     \
-    "SELECT left(s.name, 129), left(s.site, 129), s.kind, s.priority, coalesce(h.last, 0),"  \
-    " coalesce(h.sequence, 0), left(s.instance, 129), s.id, left(u.uri, 8193)"               \
-    " FROM signpost.server s LEFT JOIN signpost.heartbeat h ON h.server_id = s.id"           \
+#define SIGNPOST_SERVERS                                                                    \
+    "SELECT left(s.name, 129), left(s.site, 129), s.kind, s.priority, coalesce(h.last, 0)," \
+    " coalesce(h.sequence, 0), left(s.instance, 129), s.class, s.draining::int, s.id,"      \
+    " left(u.uri, 8193)"                                                                    \
+    " FROM signpost.server s LEFT JOIN signpost.heartbeat h ON h.server_id = s.id"          \
     " LEFT JOIN signpost.server_uri u ON u.server_id = s.id"
 
 inline constexpr PostgresStatement kServers{
@@ -95,19 +98,24 @@ inline constexpr PostgresStatement kFindServer{
 
 #undef SIGNPOST_SERVERS
 
-inline constexpr PostgresStatement kServerId{
-    "server_id", "SELECT id FROM signpost.server WHERE name = $1"};
+inline constexpr PostgresStatement kServerId{"server_id",
+                                             "SELECT id FROM signpost.server WHERE name = $1"};
 // Held until the change ends. Heartbeats go to a table of their own and do not wait for it.
 inline constexpr PostgresStatement kLockServer{
     "lock_server", "SELECT id FROM signpost.server WHERE name = $1 FOR NO KEY UPDATE"};
 inline constexpr PostgresStatement kInsertServer{
     "insert_server",
-    "INSERT INTO signpost.server (name, site, kind, priority, instance, last_complete)"
-    " VALUES ($1, '', 0, 0, '', 0) ON CONFLICT (name) DO NOTHING RETURNING id"};
+    "INSERT INTO signpost.server (name, site, kind, priority, class, draining, instance,"
+    " last_complete) VALUES ($1, '', 0, 0, 0, false, '', 0) ON CONFLICT (name) DO NOTHING "
+    "RETURNING id"};
 inline constexpr PostgresStatement kUpdateServer{
     "update_server",
-    "UPDATE signpost.server SET site = $2, kind = $3::smallint, priority = $4::int, instance = $5"
-    " WHERE id = $1::bigint"};
+    "UPDATE signpost.server SET site = $2, kind = $3::smallint, priority = $4::int, instance = $5,"
+    " class = $6::smallint, draining = $7::int != 0 WHERE id = $1::bigint"};
+inline constexpr PostgresStatement kSetDraining{
+    "set_draining",
+    "UPDATE signpost.server SET draining = $2::int != 0"
+    " WHERE id = $1::bigint AND draining != ($2::int != 0)"};
 inline constexpr PostgresStatement kDeleteServer{
     "delete_server", "DELETE FROM signpost.server WHERE id = $1::bigint"};
 inline constexpr PostgresStatement kDeleteUris{
@@ -140,36 +148,40 @@ inline constexpr PostgresStatement kSetLastComplete{
     "UPDATE signpost.server SET last_complete = " SIGNPOST_NOW("$2") " WHERE id = $1::bigint"};
 
 // Publications: thousands of rows a statement.
-inline constexpr PostgresStatement kNextGeneration{
-    "next_generation", "SELECT nextval('signpost.generation')"};
+inline constexpr PostgresStatement kNextGeneration{"next_generation",
+                                                   "SELECT nextval('signpost.generation')"};
 // Over an older content of the same image; what an operator has set (the priority) stays. A
 // generation only grows, also when mark_changed took a newer one since ours was taken.
 inline constexpr PostgresStatement kPutLocations{
     "put_locations",
     "INSERT INTO signpost.location AS l (disk_name, server_id, export_name, size, format,"
-    " read_only, generation, digest, state, priority, published, fingerprint, minimum_block)"
+    " read_only, generation, digest, state, priority, published, fingerprint, minimum_block,"
+    " verified)"
     " SELECT u.disk_name, $1::bigint, u.export_name, u.size, u.format, u.read_only != 0,"
-    " $2::bigint, NULL, 0, $3::int, " SIGNPOST_NOW("$4")
-    ", u.fingerprint, u.minimum_block FROM unnest($5::text[], $6::text[], $7::bigint[],"
-    " $8::smallint[], $9::int[], $10::text[], $11::int[]) AS u (disk_name, export_name, size,"
-    " format, read_only, fingerprint, minimum_block)"
+    " $2::bigint, NULL, u.state, $3::int, " SIGNPOST_NOW("$4")
+    ", u.fingerprint, u.minimum_block, 0 FROM unnest($5::text[], $6::text[], $7::bigint[],"
+    " $8::smallint[], $9::int[], $10::text[], $11::int[], $12::smallint[]) AS u (disk_name,"
+    " export_name, size, format, read_only, fingerprint, minimum_block, state)"
     " ON CONFLICT (disk_name, server_id) DO UPDATE SET export_name = excluded.export_name,"
     " size = excluded.size, format = excluded.format, read_only = excluded.read_only,"
     " generation = CASE WHEN excluded.generation > l.generation THEN excluded.generation"
-    " ELSE nextval('signpost.generation') END, digest = NULL, state = 0,"
+    " ELSE nextval('signpost.generation') END, digest = NULL, state = excluded.state,"
     " published = excluded.published, fingerprint = excluded.fingerprint,"
-    " minimum_block = excluded.minimum_block"};
+    " minimum_block = excluded.minimum_block, verified = 0"};
 inline constexpr PostgresStatement kUpdateAttributes{
     "update_attributes",
     "UPDATE signpost.location l SET export_name = u.export_name, read_only = u.read_only != 0,"
     " published = " SIGNPOST_NOW("$2")
-    ", minimum_block = u.minimum_block FROM unnest($3::text[], $4::text[], $5::int[], $6::int[])"
-    " AS u (disk_name, export_name, read_only, minimum_block)"
+    ", minimum_block = u.minimum_block,"
+    // As store_rules.h's state_after.
+    " state = CASE WHEN u.state = 1 OR l.state = 1 THEN u.state ELSE l.state END"
+    " FROM unnest($3::text[], $4::text[], $5::int[], $6::int[], $7::smallint[])"
+    " AS u (disk_name, export_name, read_only, minimum_block, state)"
     " WHERE l.server_id = $1::bigint AND l.disk_name = u.disk_name"};
 inline constexpr PostgresStatement kTouchLocations{
     "touch_locations",
-    "UPDATE signpost.location l SET published = " SIGNPOST_NOW("$2")
-    " WHERE l.server_id = $1::bigint AND l.disk_name = ANY ($3::text[])"};
+    "UPDATE signpost.location l SET published = " SIGNPOST_NOW(
+        "$2") " WHERE l.server_id = $1::bigint AND l.disk_name = ANY ($3::text[])"};
 inline constexpr PostgresStatement kDeleteLocations{
     "delete_locations",
     "DELETE FROM signpost.location l WHERE l.server_id = $1::bigint"
@@ -189,7 +201,7 @@ inline constexpr PostgresStatement kDeleteSome{
 inline constexpr PostgresStatement kMarkChanged{
     "mark_changed",
     "UPDATE signpost.location l SET generation ="
-    " greatest(nextval('signpost.generation'), l.generation + 1), digest = NULL"
+    " greatest(nextval('signpost.generation'), l.generation + 1), digest = NULL, verified = 0"
     " FROM signpost.server s WHERE s.id = l.server_id AND l.disk_name = $1 AND s.name = $2"};
 // In one order, so that two who verify copies of one disk do not wait for each other in a ring.
 inline constexpr PostgresStatement kLockDisk{
@@ -198,7 +210,12 @@ inline constexpr PostgresStatement kLockDisk{
     " LIMIT 10000 FOR NO KEY UPDATE"};
 inline constexpr PostgresStatement kSetDigest{
     "set_digest",
-    "UPDATE signpost.location SET digest = decode($3, 'hex')"
+    "UPDATE signpost.location SET digest = decode($3, 'hex'), verified = " SIGNPOST_NOW("$4")
+    ", state = CASE state WHEN 3 THEN 0 ELSE state END"
+    " WHERE disk_name = $1 AND server_id = $2::bigint"};
+inline constexpr PostgresStatement kSetLocationState{
+    "set_location_state",
+    "UPDATE signpost.location SET state = $3::smallint"
     " WHERE disk_name = $1 AND server_id = $2::bigint"};
 inline constexpr PostgresStatement kCommonGeneration{
     "common_generation",
@@ -207,18 +224,137 @@ inline constexpr PostgresStatement kCommonGeneration{
     " AND l.size = $3::bigint)"
     " WHERE disk_name = $1 AND digest = decode($2, 'hex') AND size = $3::bigint"};
 
+// Records put back as they were.
+inline constexpr PostgresStatement kLockServers{
+    "lock_servers",
+    "SELECT id, left(name, 129) FROM signpost.server WHERE $1 = '' OR name = $1 ORDER BY id"
+    " LIMIT 200000 FOR NO KEY UPDATE"};
+inline constexpr PostgresStatement kForgetComplete{
+    "forget_complete", "UPDATE signpost.server SET last_complete = 0 WHERE id = $1::bigint"};
+inline constexpr PostgresStatement kRestoreHeartbeat{
+    "restore_heartbeat",
+    "INSERT INTO signpost.heartbeat (server_id, last, sequence)"
+    " VALUES ($1::bigint, $2::bigint, $3::bigint) ON CONFLICT (server_id) DO UPDATE"
+    " SET last = excluded.last, sequence = excluded.sequence"};
+// Of all servers, where $1 is 0.
+inline constexpr PostgresStatement kDeleteNamed{
+    "delete_named",
+    "DELETE FROM signpost.location WHERE disk_name = ANY ($2::text[])"
+    " AND ($1::bigint = 0 OR server_id = $1::bigint)"};
+inline constexpr PostgresStatement kRestoreLocations{
+    "restore_locations",
+    "INSERT INTO signpost.location (disk_name, server_id, export_name, size, format, read_only,"
+    " generation, digest, state, priority, published, fingerprint, minimum_block, verified)"
+    " SELECT u.disk_name, u.server_id, u.export_name, u.size, u.format, u.read_only != 0,"
+    " u.generation, decode(nullif(u.digest, ''), 'hex'), u.state, u.priority, u.published,"
+    " u.fingerprint, u.minimum_block, u.verified FROM unnest($1::text[], $2::bigint[],"
+    " $3::text[], $4::bigint[], $5::smallint[], $6::int[], $7::bigint[], $8::text[],"
+    " $9::smallint[], $10::int[], $11::bigint[], $12::text[], $13::int[], $14::bigint[])"
+    " AS u (disk_name, server_id, export_name, size, format, read_only, generation, digest,"
+    " state, priority, published, fingerprint, minimum_block, verified)"};
+inline constexpr PostgresStatement kGeneration{
+    "generation", "SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM signpost.generation"};
+// Two statements, because setting the sequence could take back what others have been given
+// meanwhile: so it is set only over a gap that nobody crosses in a moment, and is stepped over a
+// small one.
+inline constexpr PostgresStatement kStepGeneration{
+    "step_generation",
+    "SELECT max(nextval('signpost.generation')) FROM generate_series(1, $1::bigint)"};
+inline constexpr PostgresStatement kSetGeneration{
+    "set_generation", "SELECT setval('signpost.generation', $1::bigint)"};
+inline constexpr PostgresStatement kLockState{
+    "lock_state", "SELECT 1 FROM signpost.catalog_state WHERE id = 1 FOR NO KEY UPDATE"};
+
+// Small tables, in the columns of small_tables.h.
+#define SIGNPOST_JOBS                                                                         \
+    "SELECT left(id, 33), kind, left(disk_name, 1025), left(target, 129), left(source, 129)," \
+    " rate, state, size, done, left(message, 501), created, updated FROM signpost.job"
+
+inline constexpr PostgresStatement kJob{"job", SIGNPOST_JOBS " WHERE id = $1 FOR NO KEY UPDATE"};
+inline constexpr PostgresStatement kJobs{
+    "jobs",
+    SIGNPOST_JOBS " WHERE ($1 = '' OR target = $1) AND (state < 2 OR updated >= " SIGNPOST_NOW(
+        "$2") " - $3::bigint) ORDER BY created, id LIMIT 10000"};
+#undef SIGNPOST_JOBS
+inline constexpr PostgresStatement kRivalJob{
+    "rival_job",
+    "SELECT 1 FROM signpost.job WHERE disk_name = $1 AND target = $2 AND state < 2 LIMIT 1"};
+inline constexpr PostgresStatement kPutJob{
+    "put_job",
+    "INSERT INTO signpost.job (id, kind, disk_name, target, source, rate, state, size, done,"
+    " message, created, updated) VALUES ($1, $2::smallint, $3, $4, $5, $6::bigint, $7::smallint,"
+    " $8::bigint, $9::bigint, $10, $11::bigint, $12::bigint) ON CONFLICT (id) DO UPDATE SET"
+    " state = excluded.state, size = excluded.size, done = excluded.done,"
+    " message = excluded.message, updated = excluded.updated"};
+inline constexpr PostgresStatement kCountJobs{"count_jobs", "SELECT count(*) FROM signpost.job"};
+inline constexpr PostgresStatement kForgetJobs{
+    "forget_jobs", "DELETE FROM signpost.job WHERE state >= 2 AND updated < $1::bigint"};
+inline constexpr PostgresStatement kDeleteJobsOf{"delete_jobs_of",
+                                                 "DELETE FROM signpost.job WHERE target = $1"};
+
+#define SIGNPOST_WRITER                                                                  \
+    "SELECT left(disk_name, 1025), left(server, 129), left(writer, 129), fence, expires" \
+    " FROM signpost.writer WHERE disk_name = $1"
+inline constexpr PostgresStatement kWriter{"writer", SIGNPOST_WRITER};
+inline constexpr PostgresStatement kLockWriter{"lock_writer", SIGNPOST_WRITER " FOR NO KEY UPDATE"};
+#undef SIGNPOST_WRITER
+// So that there is a row to lock; held by nobody.
+inline constexpr PostgresStatement kAddWriter{
+    "add_writer",
+    "INSERT INTO signpost.writer (disk_name, server, writer, fence, expires)"
+    " VALUES ($1, '', '', 0, 0) ON CONFLICT (disk_name) DO NOTHING"};
+inline constexpr PostgresStatement kPutWriter{
+    "put_writer",
+    "UPDATE signpost.writer SET server = $2, writer = $3, fence = $4::bigint,"
+    " expires = $5::bigint WHERE disk_name = $1"};
+
+inline constexpr PostgresStatement kSiteCosts{
+    "site_costs",
+    "SELECT left(site_a, 129), left(site_b, 129), cost FROM signpost.site_cost"
+    " ORDER BY site_a, site_b LIMIT 10000"};
+inline constexpr PostgresStatement kPutSiteCost{
+    "put_site_cost",
+    "INSERT INTO signpost.site_cost AS c (site_a, site_b, cost) VALUES ($1, $2, $3::int)"
+    " ON CONFLICT (site_a, site_b) DO UPDATE SET cost = excluded.cost"
+    " WHERE c.cost != excluded.cost"};
+inline constexpr PostgresStatement kDeleteSiteCost{
+    "delete_site_cost", "DELETE FROM signpost.site_cost WHERE site_a = $1 AND site_b = $2"};
+inline constexpr PostgresStatement kCountSiteCosts{"count_site_costs",
+                                                   "SELECT count(*) FROM signpost.site_cost"};
+
+// Imports.
+inline constexpr PostgresStatement kImporting{
+    "importing", "SELECT importing::int FROM signpost.catalog_state WHERE id = 1"};
+inline constexpr PostgresStatement kSetImporting{
+    "set_importing", "UPDATE signpost.catalog_state SET importing = $1::int != 0 WHERE id = 1"};
+inline constexpr PostgresStatement kIsEmpty{"is_empty",
+                                            "SELECT (NOT EXISTS (SELECT 1 FROM signpost.server)"
+                                            " AND NOT EXISTS (SELECT 1 FROM signpost.location)"
+                                            " AND NOT EXISTS (SELECT 1 FROM signpost.site_cost)"
+                                            " AND NOT EXISTS (SELECT 1 FROM signpost.job))::int"};
+inline constexpr PostgresStatement kClearLocations{
+    "clear_locations",
+    "DELETE FROM signpost.location WHERE (disk_name, server_id) IN"
+    " (SELECT disk_name, server_id FROM signpost.location LIMIT $1::bigint)"};
+inline constexpr PostgresStatement kClearServers{"", "DELETE FROM signpost.server"};
+inline constexpr PostgresStatement kClearSiteCosts{"", "DELETE FROM signpost.site_cost"};
+inline constexpr PostgresStatement kClearJobs{"", "DELETE FROM signpost.job"};
+inline constexpr PostgresStatement kClearWriters{"", "DELETE FROM signpost.writer"};
+
 // The sequence of changes. The last statement of every change: its row is locked for no longer than
 // the commit takes, and nobody sees n + 1 before n. Without its row, or with one beyond any count,
 // the division fails, and with it the change: going on from a lost sequence would hide changes.
-#define SIGNPOST_BUMP                                                                        \
-    "WITH bumped AS (UPDATE signpost.catalog_state SET change_sequence = change_sequence + 1" \
-    " WHERE id = 1 AND change_sequence >= 0 AND change_sequence < 4611686018427387904"       \
-    " RETURNING change_sequence) SELECT 1 / count(*)"
+// An import that did not end holds up all changes but its own.
+#define SIGNPOST_BUMP(condition, more)                                                           \
+    "WITH bumped AS (UPDATE signpost.catalog_state SET change_sequence = change_sequence + 1"    \
+    " WHERE id = 1 AND change_sequence >= 0 AND change_sequence < 4611686018427387904" condition \
+    " RETURNING change_sequence) SELECT 1 / count(*)" more " FROM bumped"
 
-inline constexpr PostgresStatement kBump{"bump", SIGNPOST_BUMP " FROM bumped"};
+inline constexpr PostgresStatement kBump{"bump", SIGNPOST_BUMP(" AND NOT importing", "")};
+inline constexpr PostgresStatement kBumpInImport{"bump_in_import", SIGNPOST_BUMP("", "")};
 inline constexpr PostgresStatement kBumpAndNotify{
-    "bump_and_notify",
-    SIGNPOST_BUMP ", max(pg_notify('signpost', change_sequence::text)::text) FROM bumped"};
+    "bump_and_notify", SIGNPOST_BUMP(" AND NOT importing",
+                                     ", max(pg_notify('signpost', change_sequence::text)::text)")};
 
 #undef SIGNPOST_BUMP
 

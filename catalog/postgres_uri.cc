@@ -66,9 +66,8 @@ class ConninfoOptions {
     explicit ConninfoOptions(Options all) : all_(std::move(all)) {}
 
     std::string get(std::string_view keyword) const {
-        const auto found = std::find_if(all_.begin(), all_.end(), [&](const auto& option) {
-            return option.first == keyword;
-        });
+        const auto found = std::find_if(
+            all_.begin(), all_.end(), [&](const auto& option) { return option.first == keyword; });
         return found == all_.end() ? std::string() : found->second;
     }
 
@@ -131,8 +130,8 @@ Result<std::vector<PostgresHost>> hosts_of(const ConninfoOptions& options) {
 // What is shown is for people, and is not read again.
 std::string description_of(const ConninfoOptions& options) {
     const std::string user = options.get("user");
-    const std::string host = options.get("host").empty() ? options.get("hostaddr")
-                                                         : options.get("host");
+    const std::string host =
+        options.get("host").empty() ? options.get("hostaddr") : options.get("host");
     const auto names = split(host);
     const auto ports = split(options.get("port"));
     const bool by_socket = host.find('/') != std::string::npos;
@@ -204,8 +203,8 @@ bool is_postgres_uri(std::string_view url) {
 }
 
 std::vector<std::string> postgres_files(std::string_view uri) {
-    constexpr std::array kKeywords{"passfile", "sslcert", "sslkey", "sslrootcert", "sslcrl",
-                                   "sslcrldir"};
+    constexpr std::array kKeywords{"passfile",    "sslcert", "sslkey",
+                                   "sslrootcert", "sslcrl",  "sslcrldir"};
     std::vector<std::string> files;
     const auto add = [&](const std::string& path) {
         if (path.starts_with('/'))

@@ -15,6 +15,11 @@ namespace {
 constexpr std::array<std::string_view, 2> kKinds{"signpost", "foreign"};
 constexpr std::array<std::string_view, 4> kStates{"ready", "copying", "stale", "damaged"};
 constexpr std::array<std::string_view, 6> kFormats{"raw", "qcow2", "vmdk", "vhdx", "vdi", "vpc"};
+constexpr std::array<std::string_view, 5> kClasses{"global-high", "site-high", "site-normal",
+                                                   "site-low", "global-low"};
+constexpr std::array<std::string_view, 2> kJobKinds{"copy", "move"};
+constexpr std::array<std::string_view, 5> kJobStates{"waiting", "running", "done", "failed",
+                                                     "cancelled"};
 
 template <class Enum, std::size_t N>
 std::optional<Enum> parse_word(const std::array<std::string_view, N>& words,
@@ -44,6 +49,18 @@ std::string_view to_string(ImageFormat format) {
     return kFormats.at(static_cast<std::size_t>(format));
 }
 
+std::string_view to_string(PriorityClass priority_class) {
+    return kClasses.at(static_cast<std::size_t>(priority_class));
+}
+
+std::string_view to_string(JobKind kind) {
+    return kJobKinds.at(static_cast<std::size_t>(kind));
+}
+
+std::string_view to_string(JobState state) {
+    return kJobStates.at(static_cast<std::size_t>(state));
+}
+
 std::optional<ServerKind> parse_server_kind(std::string_view text) {
     return parse_word<ServerKind>(kKinds, text);
 }
@@ -54,6 +71,18 @@ std::optional<LocationState> parse_location_state(std::string_view text) {
 
 std::optional<ImageFormat> parse_image_format(std::string_view text) {
     return parse_word<ImageFormat>(kFormats, text);
+}
+
+std::optional<PriorityClass> parse_priority_class(std::string_view text) {
+    return parse_word<PriorityClass>(kClasses, text);
+}
+
+std::optional<JobKind> parse_job_kind(std::string_view text) {
+    return parse_word<JobKind>(kJobKinds, text);
+}
+
+std::optional<JobState> parse_job_state(std::string_view text) {
+    return parse_word<JobState>(kJobStates, text);
 }
 
 Result<void> check_server_name(std::string_view name) {
@@ -71,6 +100,19 @@ bool interchangeable(const Location& a, const Location& b) {
     return a.state == LocationState::ready && b.state == LocationState::ready &&
            !a.digest.empty() && a.digest == b.digest && a.size == b.size &&
            a.generation == b.generation;
+}
+
+int site_cost(const std::vector<SiteCost>& costs, std::string_view from, std::string_view to) {
+    if (from == to)
+        return 0;
+    const auto found = std::ranges::find_if(costs, [&](const SiteCost& each) {
+        return (each.from == from && each.to == to) || (each.from == to && each.to == from);
+    });
+    return found == costs.end() ? kDefaultSiteCost : found->cost;
+}
+
+bool is_final(JobState state) {
+    return state != JobState::waiting && state != JobState::running;
 }
 
 std::uint64_t disk_size(const DiskRecord& disk) {

@@ -23,13 +23,24 @@ namespace signpost {
 enum class ServerKind { signpost, foreign };
 enum class LocationState { ready, copying, stale, damaged };
 enum class ImageFormat { raw, qcow2, vmdk, vhdx, vdi, vpc };
+// Target priority as DFS has it (MS-DFSC): global_high before the servers of all sites, global_low
+// after them; the others count among servers at equal site cost.
+enum class PriorityClass { global_high, site_high, site_normal, site_low, global_low };
+enum class JobKind { copy, move };  // move: a copy after which SOURCE gives its image up
+enum class JobState { waiting, running, done, failed, cancelled };
 
 std::string_view to_string(ServerKind kind);
 std::string_view to_string(LocationState state);
 std::string_view to_string(ImageFormat format);
+std::string_view to_string(PriorityClass priority_class);
+std::string_view to_string(JobKind kind);
+std::string_view to_string(JobState state);
 std::optional<ServerKind> parse_server_kind(std::string_view text);
 std::optional<LocationState> parse_location_state(std::string_view text);
 std::optional<ImageFormat> parse_image_format(std::string_view text);
+std::optional<PriorityClass> parse_priority_class(std::string_view text);
+std::optional<JobKind> parse_job_kind(std::string_view text);
+std::optional<JobState> parse_job_state(std::string_view text);
 
 // Lower is asked first.
 inline constexpr int kDefaultPriority = 100;
@@ -39,7 +50,9 @@ struct Server {
     std::vector<NbdUri> uris;  // in the order in which to try them; without an export name
     std::string site;          // empty: unknown
     ServerKind kind = ServerKind::signpost;
-    int priority = kDefaultPriority;
+    int priority = kDefaultPriority;  // the rank within its class
+    PriorityClass priority_class = PriorityClass::site_normal;
+    bool draining = false;                 // no new clients
     std::int64_t last_heartbeat = 0;       // seconds since 1970 by the store's clock; 0: never
     std::uint64_t heartbeat_sequence = 0;  // grows with each heartbeat
     std::string instance;                  // random, one per running process; empty for foreign
@@ -63,6 +76,7 @@ struct Location {
     std::int64_t last_seen = 0;       // seconds since 1970; 0: never
     std::string fingerprint;          // of the image file, as its server saw it; empty for foreign
     std::uint32_t minimum_block = 1;  // for writes: power of two, at most 64 KiB
+    std::int64_t verified = 0;        // when the digest was last found true; 0: never
 
     bool operator==(const Location&) const = default;
 };
@@ -91,6 +105,56 @@ struct Image {
     bool read_only = true;
     std::string fingerprint;
     std::uint32_t minimum_block = 1;
+    LocationState state = LocationState::ready;  // or copying
+};
+
+// How far apart two sites are, in both directions.
+struct SiteCost {
+    std::string from;
+    std::string to;
+    int cost = 0;  // 0 to kMaxSiteCost
+
+    bool operator==(const SiteCost&) const = default;
+};
+
+inline constexpr int kMaxSiteCost = 10'000;
+inline constexpr int kDefaultSiteCost = 100;
+
+// 0 within a site; kDefaultSiteCost when COSTS do not have the pair.
+int site_cost(const std::vector<SiteCost>& costs, std::string_view from, std::string_view to);
+
+// A wish that a server carries out by itself, and how far it has come.
+struct Job {
+    std::string id = {};  // 32 lower-case hexadecimal digits
+    JobKind kind = JobKind::copy;
+    DiskName disk;
+    std::string target = {};
+    std::string source = {};  // empty: any
+    std::uint64_t rate = 0;   // bytes per second; 0: unlimited
+    JobState state = JobState::waiting;
+    std::uint64_t size = 0;  // bytes
+    std::uint64_t done = 0;
+    std::string message = {};  // at most kMaxJobMessage bytes of UTF-8; not made safe to show
+    std::int64_t created = 0;
+    std::int64_t updated = 0;
+
+    bool operator==(const Job&) const = default;
+};
+
+inline constexpr std::size_t kMaxJobMessage = 500;
+
+// Done, failed or cancelled: nothing changes it any more.
+bool is_final(JobState state);
+
+// Who may write a disk's image.
+struct WriterLease {
+    DiskName disk;
+    std::string server;        // whose image is written
+    std::string writer;        // who writes: at most 128 bytes of text
+    std::uint64_t fence = 0;   // grows with each new holder
+    std::int64_t expires = 0;  // by the store's clock
+
+    bool operator==(const WriterLease&) const = default;
 };
 
 struct Route {

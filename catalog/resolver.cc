@@ -31,9 +31,9 @@ Error nowhere(const DiskName& name, const std::string& reasons) {
     if (reasons.empty())
         return {Errc::not_found,
                 fmt::format("no server has disk {}; look for it with: signpost find", quoted)};
-    return {Errc::not_found,
-            fmt::format("no other server can serve disk {}: {}; see: signpost where", quoted,
-                        reasons)};
+    return {
+        Errc::not_found,
+        fmt::format("no other server can serve disk {}: {}; see: signpost where", quoted, reasons)};
 }
 
 }  // namespace
@@ -81,8 +81,8 @@ Result<Referral> Resolver::resolve(const DiskName& name) const {
                 continue;
             }
         }
-        reasons += fmt::format("{}{} ({})", reasons.empty() ? "" : ", ",
-                               escaped(location.server), reason);
+        reasons +=
+            fmt::format("{}{} ({})", reasons.empty() ? "" : ", ", escaped(location.server), reason);
     }
     if (referral.routes.empty())
         return std::unexpected(nowhere(name, reasons));

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <bit>
 #include <limits>
+#include <utility>
 
 namespace signpost {
 
@@ -21,6 +22,8 @@ static_assert(static_cast<int>(LocationState::ready) == 0 &&
               static_cast<int>(LocationState::damaged) == 3);
 static_assert(static_cast<int>(ServerKind::signpost) == 0 &&
               static_cast<int>(ServerKind::foreign) == 1);
+static_assert(static_cast<int>(PriorityClass::global_high) == 0 &&
+              static_cast<int>(PriorityClass::global_low) == 4);
 
 bool is_code(std::int64_t value, std::int64_t last) {
     return value >= 0 && value <= last;
@@ -38,13 +41,6 @@ bool is_minimum_block(std::int64_t value) {
 bool is_export_name(std::string_view text) {
     return text.size() <= kMaxExportName && is_utf8(text) &&
            text.find('\0') == std::string_view::npos;
-}
-
-// Short text for people: UTF-8 without control characters.
-bool is_word(std::string_view text) {
-    const auto control = [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7F; };
-    return text.size() <= kMaxWord && is_utf8(text) &&
-           std::none_of(text.begin(), text.end(), control);
 }
 
 int hex_digit(char c) {
@@ -76,7 +72,9 @@ std::string_view location_fault(const LocationRow& row) {
         return "time";
     if (!is_word(row.fingerprint))
         return "fingerprint";
-    return is_minimum_block(row.minimum_block) ? "" : "minimum block";
+    if (!is_minimum_block(row.minimum_block))
+        return "minimum block";
+    return row.verified < 0 ? "time of verification" : "";
 }
 
 std::string_view server_fault(const ServerRow& row) {
@@ -86,6 +84,10 @@ std::string_view server_fault(const ServerRow& row) {
         return "kind";
     if (!is_priority(row.priority))
         return "priority";
+    if (!is_code(row.priority_class, static_cast<std::int64_t>(PriorityClass::global_low)))
+        return "class";
+    if (!is_code(row.draining, 1))
+        return "draining flag";
     if (row.last_heartbeat < 0 || row.heartbeat_sequence < 0)
         return "heartbeat";
     return is_word(row.instance) ? "" : "instance";
@@ -102,12 +104,25 @@ std::string_view image_fault(const Image& image) {
         return "an export name that is too long or not UTF-8 text";
     if (!is_word(image.fingerprint))
         return "a fingerprint that is too long or not UTF-8 text";
-    return is_minimum_block(image.minimum_block)
+    if (!is_minimum_block(image.minimum_block))
+        return "a minimum block that is no power of two from 1 to 65536";
+    return image.state == LocationState::ready || image.state == LocationState::copying
                ? ""
-               : "a minimum block that is no power of two from 1 to 65536";
+               : "a state other than ready or copying";
+}
+
+// A number of a record's as its row has it; -1, which every rule refuses, when it is too large.
+std::int64_t row_number(std::uint64_t value) {
+    return std::in_range<std::int64_t>(value) ? static_cast<std::int64_t>(value) : -1;
 }
 
 }  // namespace
+
+bool is_word(std::string_view text) {
+    const auto control = [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7F; };
+    return text.size() <= kMaxWord && is_utf8(text) &&
+           std::none_of(text.begin(), text.end(), control);
+}
 
 Result<Location> check_location_row(LocationRow row) {
     if (const auto fault = location_fault(row); !fault.empty())
@@ -125,6 +140,7 @@ Result<Location> check_location_row(LocationRow row) {
     location.last_seen = row.last_seen;
     location.fingerprint = std::move(row.fingerprint);
     location.minimum_block = static_cast<std::uint32_t>(row.minimum_block);
+    location.verified = row.verified;
     return location;
 }
 
@@ -141,6 +157,8 @@ Result<Server> check_server_row(ServerRow row) {
     server.last_heartbeat = row.last_heartbeat;
     server.heartbeat_sequence = static_cast<std::uint64_t>(row.heartbeat_sequence);
     server.instance = std::move(row.instance);
+    server.priority_class = static_cast<PriorityClass>(row.priority_class);
+    server.draining = row.draining == 1;
     return server;
 }
 
@@ -167,7 +185,10 @@ Result<void> check_server(const Server& server) {
                         .site = server.site,
                         .kind = static_cast<std::int64_t>(server.kind),
                         .priority = server.priority,
-                        .instance = server.instance};
+                        .last_heartbeat = server.last_heartbeat,
+                        .heartbeat_sequence = row_number(server.heartbeat_sequence),
+                        .instance = server.instance,
+                        .priority_class = static_cast<std::int64_t>(server.priority_class)};
     if (const auto fault = server_fault(row); !fault.empty())
         return fail(Errc::invalid, fmt::format("server {} has an unusable {}: at most {} bytes of "
                                                "UTF-8 text without control characters",
@@ -178,6 +199,30 @@ Result<void> check_server(const Server& server) {
     for (const NbdUri& uri : server.uris)
         if (auto checked = check_server_uri(uri.str()); !checked)
             return std::unexpected(std::move(checked.error()));
+    return {};
+}
+
+Result<void> check_location(const Location& location, const DiskName& disk) {
+    const auto digest = digest_bytes(location.digest);
+    const LocationRow row{.server = location.server,
+                          .export_name = location.export_name,
+                          .size = row_number(location.size),
+                          .format = static_cast<std::int64_t>(location.format),
+                          .read_only = std::int64_t{location.read_only},
+                          .generation = row_number(location.generation),
+                          .digest = digest.value_or(location.digest),
+                          .state = static_cast<std::int64_t>(location.state),
+                          .priority = location.priority,
+                          .last_seen = location.last_seen,
+                          .fingerprint = location.fingerprint,
+                          .minimum_block = location.minimum_block,
+                          .verified = location.verified};
+    const std::string_view fault =
+        !digest && !location.digest.empty() ? "digest" : location_fault(row);
+    if (!fault.empty())
+        return fail(Errc::invalid,
+                    fmt::format("disk {} on {} has an unusable {}", escaped(disk.str()),
+                                escaped(location.server), fault));
     return {};
 }
 

@@ -31,6 +31,7 @@ struct LocationRow {
     std::int64_t last_seen = 0;
     std::string fingerprint;
     std::int64_t minimum_block = 1;
+    std::int64_t verified = 0;
 };
 
 struct ServerRow {
@@ -41,6 +42,8 @@ struct ServerRow {
     std::int64_t last_heartbeat = 0;
     std::int64_t heartbeat_sequence = 0;
     std::string instance = {};
+    std::int64_t priority_class = static_cast<std::int64_t>(PriorityClass::site_normal);
+    std::int64_t draining = 0;
 };
 
 inline constexpr std::size_t kDigestBytes = 32;
@@ -56,6 +59,10 @@ Result<NbdUri> check_server_uri(std::string_view text);
 // What a caller wants to store.
 Result<void> check_image(const Image& image);
 Result<void> check_server(const Server& server);
+Result<void> check_location(const Location& location, const DiskName& disk);
+
+// A site, a fingerprint, a writer: at most 128 bytes of UTF-8 without control characters.
+bool is_word(std::string_view text);
 
 // "sha256-4m:HEX" as its 32 bytes, and back; nothing when TEXT is no such digest.
 std::optional<std::string> digest_bytes(std::string_view text);

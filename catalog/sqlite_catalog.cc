@@ -10,7 +10,9 @@
 
 #include "catalog/row_check.h"
 #include "catalog/sqlite_queries.h"
+#include "catalog/sqlite_restore.h"
 #include "catalog/sqlite_schema.h"
+#include "catalog/sqlite_small_tables.h"
 
 namespace signpost {
 
@@ -47,42 +49,15 @@ class RestAfterChange {
     const Connection::Time begun_ = std::chrono::steady_clock::now();
 };
 
+std::unexpected<Error> older_release(const std::string& path) {
+    return fail(Errc::denied,
+                fmt::format("catalog {} has the tables of an older release and can only be read; "
+                            "let somebody who may write it run: signpost catalog init",
+                            escaped(path)));
+}
+
 std::unexpected<Error> read_only_catalog(const std::string& path, std::string_view why) {
     return fail(Errc::denied, fmt::format("catalog {} is read-only: {}", escaped(path), why));
-}
-
-std::int64_t find_server_id(Connection& connection, std::string_view name) {
-    Statement row = connection.use(sql::kServerId);
-    return row.bind(name).step() ? row.integer(0).value_or(0) : 0;
-}
-
-void bump_sequence(Connection& connection, std::int64_t sequence) {
-    connection.use(sql::kAddToState)
-        .bind(sequence)
-        .bind(std::int64_t{0})
-        .bind(std::int64_t{0})
-        .run();
-}
-
-void put_server_row(Connection& connection, const Server& server) {
-    connection.use(sql::kPutServer)
-        .bind(server.name)
-        .bind(server.site)
-        .bind(static_cast<std::int64_t>(server.kind))
-        .bind(std::int64_t{server.priority})
-        .bind(server.instance)
-        .bind(server.last_heartbeat)
-        .bind(static_cast<std::int64_t>(server.heartbeat_sequence))
-        .run();
-}
-
-void put_uris(Connection& connection, std::int64_t server_id, const std::vector<NbdUri>& uris) {
-    connection.use(sql::kDeleteUris).bind(server_id).run();
-    std::int64_t position = 0;
-    for (const NbdUri& uri : uris) {
-        const std::string text = uri.str();
-        connection.use(sql::kInsertUri).bind(server_id).bind(position++).bind(text).run();
-    }
 }
 
 }  // namespace
@@ -102,7 +77,8 @@ SqliteCatalog::SqliteCatalog(std::string path, OpenMode mode, StoreClock clock)
 Result<std::unique_ptr<Catalog>> SqliteCatalog::open(const std::string& path, OpenMode mode,
                                                      StoreClock clock) {
     auto stamp = stamp_file(path);
-    if (!stamp && stamp.error().code == Errc::not_found && mode == OpenMode::create) {
+    if (!stamp && stamp.error().code == Errc::not_found &&
+        (mode == OpenMode::create || mode == OpenMode::import)) {
         if (auto made = create_catalog_file(path); !made)
             return std::unexpected(std::move(made.error()));
         stamp = stamp_file(path);
@@ -129,18 +105,30 @@ Result<void> SqliteCatalog::check_at_open(std::int64_t size) {
         (*reader)->set_cache_kib(kCacheKib);
     }
     if (*version == static_cast<int>(catalog_migrations().size()))
-        return {};
-    auto lease = writer();
+        return check_whole(**reader);
+    if (mode_ == OpenMode::read_only)
+        return older_release(path_);
+    auto lease = write_lease();
     return lease ? migrate_catalog(**lease) : std::unexpected(std::move(lease.error()));
 }
 
-Result<ConnectionPool::Lease> SqliteCatalog::writer() {
+Result<void> SqliteCatalog::check_whole(Connection& connection) const {
+    const bool importing = read_state(connection).importing;
+    if (auto status = connection.status(); !status)
+        return status;
+    if (importing && mode_ != OpenMode::import)
+        return half_imported(escaped(description()));
+    return {};
+}
+
+Result<ConnectionPool::Lease> SqliteCatalog::write_lease() {
     if (mode_ == OpenMode::read_only)
         return read_only_catalog(path_, "it was opened for reading only");
     auto lease = writer_.lease();
     if (lease && (*lease)->is_read_only())
-        return read_only_catalog(path_, "give this user write permission on the file and its "
-                                        "directory");
+        return read_only_catalog(path_,
+                                 "give this user write permission on the file and its "
+                                 "directory");
     return lease;
 }
 
@@ -160,7 +148,7 @@ auto SqliteCatalog::read(std::chrono::milliseconds work, Fn fn)
 
 template <class Fn>
 auto SqliteCatalog::change(Fn fn) -> decltype(fn(std::declval<Connection&>())) {
-    auto lease = writer();
+    auto lease = write_lease();
     if (!lease)
         return std::unexpected(std::move(lease.error()));
     Connection& connection = **lease;
@@ -170,6 +158,8 @@ auto SqliteCatalog::change(Fn fn) -> decltype(fn(std::declval<Connection&>())) {
     if (auto begun = transaction.begin_write(); !begun)
         return std::unexpected(std::move(begun.error()));
     rest.emplace(next_change_);
+    if (auto whole = check_whole(connection); !whole)
+        return std::unexpected(std::move(whole.error()));
     auto result = fn(connection);
     // What FN made of a failed statement (no row, so no such server) would mislead.
     if (auto status = connection.status(); !status)
@@ -191,8 +181,8 @@ Result<std::optional<DiskRecord>> SqliteCatalog::find(const DiskName& name) {
     });
 }
 
-Result<std::vector<DiskRecord>> SqliteCatalog::list(std::string_view prefix,
-                                                    std::string_view after, std::size_t limit) {
+Result<std::vector<DiskRecord>> SqliteCatalog::list(std::string_view prefix, std::string_view after,
+                                                    std::size_t limit) {
     using Page = std::vector<DiskRecord>;
     if (auto checked = check_limit(limit); !checked)
         return std::unexpected(std::move(checked.error()));
@@ -206,8 +196,7 @@ Result<std::vector<DiskRecord>> SqliteCatalog::list(std::string_view prefix,
     });
 }
 
-Result<std::vector<DiskRecord>> SqliteCatalog::search(std::string_view text,
-                                                      std::string_view after,
+Result<std::vector<DiskRecord>> SqliteCatalog::search(std::string_view text, std::string_view after,
                                                       std::size_t limit) {
     using Page = std::vector<DiskRecord>;
     if (auto checked = check_limit(limit); !checked)
@@ -264,15 +253,15 @@ Result<PublishSummary> SqliteCatalog::publish(std::string_view server,
 
 Result<void> SqliteCatalog::mark_changed(const DiskName& disk, std::string_view server) {
     return change([&](Connection& connection) -> Result<void> {
-        const std::int64_t sequence = read_state(connection).change_sequence + 1;
+        const std::int64_t generation = read_state(connection).generation + 1;
         connection.use(sql::kMarkChanged)
-            .bind(sequence)
+            .bind(generation)
             .bind(find_disk_id(connection, disk))
             .bind(find_server_id(connection, server))
             .run();
         if (connection.changed_rows() == 0)
             return no_location(disk, server);
-        bump_sequence(connection, sequence);
+        add_to_state(connection, {.generation = generation});
         return {};
     });
 }
@@ -287,17 +276,47 @@ Result<void> SqliteCatalog::record_digest(const DigestRecord& record) {
         const auto held = read_location(connection, disk, server, record.disk);
         if (!held)
             return no_location(record.disk, record.server);
-        if (held->generation != record.generation)
-            return changed_meanwhile(record);
-        if (held->digest == record.digest)
+        if (auto checked = check_new_digest(record, *held); !checked)
+            return checked;
+        const bool damaged = held->state == LocationState::damaged;
+        const auto state = damaged ? LocationState::ready : held->state;
+        connection.use(sql::kSetDigest)
+            .bind_blob(*digest)
+            .bind(clock_())
+            .bind(static_cast<std::int64_t>(state))
+            .bind(disk)
+            .bind(server)
+            .run();
+        if (held->digest == record.digest && !damaged)
             return {};
-        connection.use(sql::kSetDigest).bind_blob(*digest).bind(disk).bind(server).run();
         connection.use(sql::kCommonGeneration)
             .bind(disk)
             .bind_blob(*digest)
             .bind(static_cast<std::int64_t>(held->size))
             .run();
-        bump_sequence(connection, read_state(connection).change_sequence + 1);
+        add_to_state(connection, {});
+        return {};
+    });
+}
+
+Result<void> SqliteCatalog::set_location_state(const DiskName& name, std::string_view server,
+                                               std::uint64_t generation, LocationState state) {
+    return change([&](Connection& connection) -> Result<void> {
+        const std::int64_t disk = find_disk_id(connection, name);
+        const std::int64_t holder = find_server_id(connection, server);
+        const auto held = read_location(connection, disk, holder, name);
+        if (!held)
+            return no_location(name, server);
+        if (held->generation != generation)
+            return changed_meanwhile(name, server);
+        if (held->state == state)
+            return {};
+        connection.use(sql::kSetLocationState)
+            .bind(static_cast<std::int64_t>(state))
+            .bind(disk)
+            .bind(holder)
+            .run();
+        add_to_state(connection, {});
         return {};
     });
 }
@@ -321,7 +340,18 @@ Result<void> SqliteCatalog::put_server(const Server& server) {
         if (held && same_registration(*held, *stored))
             return {};
         put_uris(connection, find_server_id(connection, server.name), stored->uris);
-        bump_sequence(connection, read_state(connection).change_sequence + 1);
+        add_to_state(connection, {});
+        return {};
+    });
+}
+
+Result<void> SqliteCatalog::set_draining(std::string_view server, bool draining) {
+    return change([&](Connection& connection) -> Result<void> {
+        if (find_server_id(connection, server) == 0)
+            return no_server(server);
+        connection.use(sql::kSetDraining).bind(std::int64_t{draining}).bind(server).run();
+        if (connection.changed_rows() > 0)
+            add_to_state(connection, {});
         return {};
     });
 }
@@ -332,6 +362,7 @@ Result<void> SqliteCatalog::remove_server(std::string_view name) {
         if (target.server_id == 0)
             return no_server(name);
         apply_plan(connection, target, plan_withdrawal(connection, target.server_id));
+        connection.use(sql::kDeleteJobsOf).bind(name).run();
         connection.use(sql::kDeleteServer).bind(target.server_id).run();
         return {};
     });
@@ -356,6 +387,97 @@ Result<void> SqliteCatalog::heartbeat(std::string_view name, std::string_view in
         if (connection.changed_rows() != 0)
             return {};
         return find_server_id(connection, name) == 0 ? no_server(name) : other_instance(name);
+    });
+}
+
+Result<std::vector<SiteCost>> SqliteCatalog::site_costs() {
+    return read(kLookupWait,
+                [&](Connection& connection) { return read_site_costs(connection, skipped_); });
+}
+
+Result<void> SqliteCatalog::put_site_cost(const SiteCost& cost) {
+    const auto checked = checked_site_cost(cost);
+    if (!checked)
+        return std::unexpected(checked.error());
+    return change(
+        [&](Connection& connection) { return signpost::put_site_cost(connection, *checked); });
+}
+
+Result<void> SqliteCatalog::put_job(const Job& job) {
+    if (auto checked = check_job(job); !checked)
+        return checked;
+    return change(
+        [&](Connection& connection) { return signpost::put_job(connection, job, clock_()); });
+}
+
+Result<std::vector<Job>> SqliteCatalog::jobs(std::string_view target) {
+    return read(kLookupWait, [&](Connection& connection) {
+        return read_jobs(connection, target, clock_(), skipped_);
+    });
+}
+
+Result<void> SqliteCatalog::report_job(const Job& job) {
+    if (auto checked = check_job(job); !checked)
+        return checked;
+    return change(
+        [&](Connection& connection) { return signpost::report_job(connection, job, clock_()); });
+}
+
+Result<WriterLease> SqliteCatalog::take_writer(const DiskName& disk, std::string_view server,
+                                               std::string_view writer) {
+    if (auto checked = check_writer(server, writer); !checked)
+        return std::unexpected(checked.error());
+    return change([&](Connection& connection) {
+        return signpost::take_writer(connection, disk, server, writer, clock_());
+    });
+}
+
+Result<void> SqliteCatalog::release_writer(const WriterLease& lease) {
+    return change(
+        [&](Connection& connection) { return signpost::release_writer(connection, lease); });
+}
+
+Result<std::optional<WriterLease>> SqliteCatalog::writer(const DiskName& disk) {
+    using Found = std::optional<WriterLease>;
+    return read(kLookupWait, [&](Connection& connection) -> Result<Found> {
+        auto lease = read_writer(connection, disk);
+        return lease && is_held(*lease, clock_()) ? lease : Found();
+    });
+}
+
+Result<void> SqliteCatalog::restore(const Restoration& records) {
+    const auto ordered = check_restoration(records);
+    if (!ordered)
+        return std::unexpected(ordered.error());
+    return change([&](Connection& connection) -> Result<void> {
+        if (!records.only_of.empty() && find_server_id(connection, records.only_of) == 0)
+            return no_server(records.only_of);
+        restore_records(connection, records, *ordered);
+        return {};
+    });
+}
+
+Result<std::uint64_t> SqliteCatalog::newest_generation() {
+    return read(kLookupWait, [](Connection& connection) -> Result<std::uint64_t> {
+        return static_cast<std::uint64_t>(read_state(connection).generation);
+    });
+}
+
+Result<void> SqliteCatalog::begin_import() {
+    return change([&](Connection& connection) -> Result<void> {
+        if (!read_state(connection).importing && ask_number(connection, sql::kIsEmpty) == 0)
+            return not_empty(escaped(description()));
+        connection.run(std::string(sql::kClear));
+        connection.use(sql::kSetImporting).bind(std::int64_t{1}).run();
+        add_to_state(connection, {});
+        return {};
+    });
+}
+
+Result<void> SqliteCatalog::end_import() {
+    return change([&](Connection& connection) -> Result<void> {
+        connection.use(sql::kSetImporting).bind(std::int64_t{0}).run();
+        return {};
     });
 }
 

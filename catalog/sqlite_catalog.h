@@ -30,11 +30,27 @@ class SqliteCatalog : public Catalog {
     Result<PublishSummary> publish(std::string_view server, const Publication& change) override;
     Result<void> mark_changed(const DiskName& disk, std::string_view server) override;
     Result<void> record_digest(const DigestRecord& record) override;
+    Result<void> set_location_state(const DiskName& disk, std::string_view server,
+                                    std::uint64_t generation, LocationState state) override;
     Result<void> put_server(const Server& server) override;
+    Result<void> set_draining(std::string_view server, bool draining) override;
     Result<void> remove_server(std::string_view name) override;
     Result<std::vector<Server>> servers() override;
     Result<std::optional<Server>> find_server(std::string_view name) override;
     Result<void> heartbeat(std::string_view name, std::string_view instance) override;
+    Result<std::vector<SiteCost>> site_costs() override;
+    Result<void> put_site_cost(const SiteCost& cost) override;
+    Result<void> put_job(const Job& job) override;
+    Result<std::vector<Job>> jobs(std::string_view target) override;
+    Result<void> report_job(const Job& job) override;
+    Result<WriterLease> take_writer(const DiskName& disk, std::string_view server,
+                                    std::string_view writer) override;
+    Result<void> release_writer(const WriterLease& lease) override;
+    Result<std::optional<WriterLease>> writer(const DiskName& disk) override;
+    Result<void> restore(const Restoration& records) override;
+    Result<std::uint64_t> newest_generation() override;
+    Result<void> begin_import() override;
+    Result<void> end_import() override;
     Result<std::uint64_t> change_sequence() override;
     Result<Totals> totals() override;
     Result<void> check_integrity() override;
@@ -46,6 +62,7 @@ class SqliteCatalog : public Catalog {
     SqliteCatalog(std::string path, OpenMode mode, StoreClock clock);
 
     Result<void> check_at_open(std::int64_t size);
+    Result<void> check_whole(Connection& connection) const;
 
     // Calls FN with a connection, and gives what it gives unless the connection failed. READ stops
     // after WORK; CHANGE is one transaction.
@@ -53,7 +70,7 @@ class SqliteCatalog : public Catalog {
     auto read(std::chrono::milliseconds work, Fn fn) -> decltype(fn(std::declval<Connection&>()));
     template <class Fn>
     auto change(Fn fn) -> decltype(fn(std::declval<Connection&>()));
-    Result<ConnectionPool::Lease> writer();
+    Result<ConnectionPool::Lease> write_lease();
 
     Result<PublishPlan> plan_apart(std::string_view server, const Publication& change,
                                    const std::vector<const Image*>& ordered);

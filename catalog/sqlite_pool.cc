@@ -79,8 +79,7 @@ void ConnectionPool::give_back(std::unique_ptr<Connection> connection) {
     returned_.notify_one();
 }
 
-Result<std::unique_ptr<Connection>> ConnectionPool::open(
-    Connection::Time until) const {
+Result<std::unique_ptr<Connection>> ConnectionPool::open(Connection::Time until) const {
     bool immutable_may_help = false;
     auto opened = open_as(settings_.access, until, immutable_may_help);
     if (opened || !immutable_may_help || !settings_.may_be_immutable || has_log(settings_.path))
@@ -88,8 +87,9 @@ Result<std::unique_ptr<Connection>> ConnectionPool::open(
     return open_as(Connection::Access::immutable, until, immutable_may_help);
 }
 
-Result<std::unique_ptr<Connection>> ConnectionPool::open_as(
-    Connection::Access access, Connection::Time until, bool& immutable_may_help) const {
+Result<std::unique_ptr<Connection>> ConnectionPool::open_as(Connection::Access access,
+                                                            Connection::Time until,
+                                                            bool& immutable_may_help) const {
     auto opened = Connection::open(settings_.path, access, until);
     if (!opened)
         return opened;

@@ -31,7 +31,9 @@ PublishPlan::Step plan_image(Connection& connection, std::int64_t server_id, con
     const Held held = read_held(connection, disk_id, server_id, image.name);
     const ImageChange change =
         held.location ? compare(image, *held.location) : ImageChange::content;
-    return {&image, disk_id, !held.exists, change};
+    const LocationState state =
+        change == ImageChange::content ? image.state : state_after(image, held.location->state);
+    return {&image, disk_id, !held.exists, change, state};
 }
 
 std::vector<std::int64_t> disks_of(Connection& connection, std::int64_t server_id) {
@@ -77,8 +79,7 @@ void bind_export(Statement& statement, const Image& image) {
 }
 
 void put_location(Connection& connection, const PublishTarget& target,
-                     const PublishPlan::Step& step, std::int64_t disk_id,
-                     std::int64_t generation) {
+                  const PublishPlan::Step& step, std::int64_t disk_id, std::int64_t generation) {
     const Image& image = *step.image;
     Statement put = connection.use(sql::kPutLocation);
     put.bind(disk_id).bind(target.server_id);
@@ -87,6 +88,7 @@ void put_location(Connection& connection, const PublishTarget& target,
         .bind(static_cast<std::int64_t>(image.format))
         .bind(std::int64_t{image.read_only})
         .bind(generation)
+        .bind(static_cast<std::int64_t>(step.state))
         .bind(std::int64_t{kDefaultPriority})
         .bind(target.now)
         .bind(image.fingerprint)
@@ -99,7 +101,8 @@ void update_attributes(Connection& connection, const PublishTarget& target,
     const Image& image = *step.image;
     Statement update = connection.use(sql::kUpdateAttributes);
     bind_export(update, image);
-    update.bind(std::int64_t{image.read_only})
+    update.bind(static_cast<std::int64_t>(step.state))
+        .bind(std::int64_t{image.read_only})
         .bind(target.now)
         .bind(std::int64_t{image.minimum_block})
         .bind(step.disk_id)
@@ -112,13 +115,8 @@ std::int64_t insert_disk(Connection& connection, const DiskName& name) {
     return connection.last_row_id();
 }
 
-struct Deltas {
-    std::int64_t disks = 0;
-    std::int64_t locations = 0;
-};
-
 void remove_locations(Connection& connection, std::int64_t server_id,
-                      const std::vector<std::int64_t>& disks, Deltas& deltas) {
+                      const std::vector<std::int64_t>& disks, StateChange& deltas) {
     Statement location = connection.use(sql::kDeleteLocation);
     Statement disk = connection.use(sql::kDeleteDiskIfUnused);
     for (const std::int64_t id : disks) {
@@ -131,8 +129,8 @@ void remove_locations(Connection& connection, std::int64_t server_id,
     }
 }
 
-void apply_step(Connection& connection, const PublishTarget& target,
-                const PublishPlan::Step& step, std::int64_t generation, Deltas& deltas) {
+void apply_step(Connection& connection, const PublishTarget& target, const PublishPlan::Step& step,
+                std::int64_t generation, StateChange& deltas) {
     if (step.change == ImageChange::attributes)
         return update_attributes(connection, target, step);
     std::int64_t disk_id = step.disk_id;
@@ -151,12 +149,21 @@ CatalogState read_state(Connection& connection) {
     const bool found = row.step();
     const auto field = [&](int column) { return row.integer(column).value_or(-1); };
     const CatalogState state =
-        found ? CatalogState{field(0), field(1), field(2)} : CatalogState{-1, -1, -1};
+        found ? CatalogState{field(0), field(1), field(2), field(3), field(4) != 0}
+              : CatalogState{-1, -1, -1};
     // Going on from a lost sequence would give a generation twice.
     if (state.change_sequence < 0 || state.change_sequence > kMaxSequence || state.disks < 0 ||
-        state.locations < 0)
+        state.locations < 0 || state.generation < 0 || state.generation > kMaxSequence)
         connection.note_damage("its change sequence or its counts are lost");
     return connection.failed() ? CatalogState() : state;
+}
+
+void add_to_state(Connection& connection, const StateChange& change) {
+    connection.use(sql::kAddToState)
+        .bind(change.disks)
+        .bind(change.locations)
+        .bind(change.generation)
+        .run();
 }
 
 std::int64_t find_disk_id(Connection& connection, const DiskName& name) {
@@ -169,11 +176,21 @@ std::optional<Location> read_location(Connection& connection, std::int64_t disk_
     return read_held(connection, disk_id, server_id, name).location;
 }
 
-PublishPlan plan_publication(Connection& connection, std::int64_t server_id,
-                             const Publication& change,
-                             const std::vector<const Image*>& ordered) {
+namespace {
+
+PublishPlan new_plan(Connection& connection) {
+    const CatalogState state = read_state(connection);
     PublishPlan plan;
-    plan.change_sequence = read_state(connection).change_sequence;
+    plan.change_sequence = state.change_sequence;
+    plan.generation = state.generation + 1;
+    return plan;
+}
+
+}  // namespace
+
+PublishPlan plan_publication(Connection& connection, std::int64_t server_id,
+                             const Publication& change, const std::vector<const Image*>& ordered) {
+    PublishPlan plan = new_plan(connection);
     for (const Image* image : ordered) {
         const PublishPlan::Step step = plan_image(connection, server_id, *image);
         if (step.change == ImageChange::none)
@@ -189,28 +206,23 @@ PublishPlan plan_publication(Connection& connection, std::int64_t server_id,
 }
 
 PublishPlan plan_withdrawal(Connection& connection, std::int64_t server_id) {
-    PublishPlan plan;
-    plan.change_sequence = read_state(connection).change_sequence;
+    PublishPlan plan = new_plan(connection);
     plan.removed = disks_of(connection, server_id);
     return plan;
 }
 
 PublishSummary apply_plan(Connection& connection, const PublishTarget& target,
                           const PublishPlan& plan) {
-    const std::int64_t generation = plan.change_sequence + 1;
     PublishSummary summary;
-    Deltas deltas;
+    StateChange deltas;
     remove_locations(connection, target.server_id, plan.removed, deltas);
     summary.removed = plan.removed.size();
     for (const PublishPlan::Step& step : plan.steps) {
-        apply_step(connection, target, step, generation, deltas);
+        apply_step(connection, target, step, plan.generation, deltas);
+        deltas.generation = plan.generation;
         ++(step.is_new ? summary.added : summary.changed);
     }
-    connection.use(sql::kAddToState)
-        .bind(generation)
-        .bind(deltas.disks)
-        .bind(deltas.locations)
-        .run();
+    add_to_state(connection, deltas);
     return summary;
 }
 

@@ -20,8 +20,18 @@ struct CatalogState {
     std::int64_t change_sequence = 0;
     std::int64_t disks = 0;
     std::int64_t locations = 0;
+    std::int64_t generation = 0;  // the newest that was given out
+    bool importing = false;
 };
 CatalogState read_state(Connection& connection);
+
+// One change more, with what it adds to the counts and the newest generation that it gave.
+struct StateChange {
+    std::int64_t disks = 0;
+    std::int64_t locations = 0;
+    std::int64_t generation = 0;
+};
+void add_to_state(Connection& connection, const StateChange& change);
 
 // A disk row's id; 0: there is none.
 std::int64_t find_disk_id(Connection& connection, const DiskName& name);
@@ -37,9 +47,11 @@ struct PublishPlan {
         std::int64_t disk_id;  // 0: the disk is new
         bool is_new;           // to this server
         ImageChange change;
+        LocationState state;  // afterwards
     };
 
     std::int64_t change_sequence = 0;
+    std::int64_t generation = 0;        // for what changed
     std::vector<Step> steps;            // changed only
     std::vector<std::int64_t> removed;  // disk ids
     std::vector<std::int64_t> seen;     // disk ids of what is unchanged

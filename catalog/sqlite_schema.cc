@@ -78,9 +78,60 @@ CREATE TABLE location (
 CREATE INDEX location_server ON location (server_id, disk_id);
 )";
 
-constexpr std::array<std::string_view, 1> kMigrations{kVersion1};
-constexpr std::array<std::string_view, 5> kTables{"catalog_state", "disk", "location", "server",
-                                                  "server_uri"};
+// Until now a generation was the number of the change in which it began.
+constexpr std::string_view kVersion2 = R"(
+ALTER TABLE catalog_state ADD COLUMN generation INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE catalog_state ADD COLUMN importing INTEGER NOT NULL DEFAULT 0;
+UPDATE catalog_state SET generation = change_sequence;
+ALTER TABLE server ADD COLUMN class INTEGER NOT NULL DEFAULT 2;
+ALTER TABLE server ADD COLUMN draining INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE location ADD COLUMN verified INTEGER NOT NULL DEFAULT 0;
+
+CREATE TABLE site_cost (
+    site_a TEXT NOT NULL,
+    site_b TEXT NOT NULL,
+    cost INTEGER NOT NULL,
+    PRIMARY KEY (site_a, site_b)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE job (
+    id TEXT NOT NULL PRIMARY KEY,
+    kind INTEGER NOT NULL,
+    disk TEXT NOT NULL,
+    target TEXT NOT NULL,
+    source TEXT NOT NULL,
+    rate INTEGER NOT NULL,
+    state INTEGER NOT NULL,
+    size INTEGER NOT NULL,
+    done INTEGER NOT NULL,
+    message TEXT NOT NULL,
+    created INTEGER NOT NULL,
+    updated INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE writer (
+    disk TEXT NOT NULL PRIMARY KEY,
+    server TEXT NOT NULL,
+    writer TEXT NOT NULL,
+    fence INTEGER NOT NULL,
+    expires INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+)";
+
+constexpr std::array<std::string_view, 2> kMigrations{kVersion1, kVersion2};
+
+struct Table {
+    std::string_view name;
+    int since;  // this version
+};
+constexpr std::array<Table, 8> kTables{{{"catalog_state", 1},
+                                        {"disk", 1},
+                                        {"location", 1},
+                                        {"server", 1},
+                                        {"server_uri", 1},
+                                        {"site_cost", 2},
+                                        {"job", 2},
+                                        {"writer", 2}}};
 
 constexpr std::string_view kApplicationIdSql = "PRAGMA application_id";
 constexpr std::string_view kUserVersionSql = "PRAGMA user_version";
@@ -105,8 +156,8 @@ std::string migration_script(Migrations migrations, std::size_t from, std::size_
     std::string script;
     for (std::size_t version = from; version < to; ++version)
         script += migrations[version];
-    return script + fmt::format("PRAGMA application_id = {}; PRAGMA user_version = {};",
-                                kApplicationId, to);
+    return script +
+           fmt::format("PRAGMA application_id = {}; PRAGMA user_version = {};", kApplicationId, to);
 }
 
 struct CloseDatabase {
@@ -117,15 +168,15 @@ struct CloseDatabase {
 // a database in memory cannot say of itself (sqlite.org/fileformat2.html, 1.3.3).
 Result<std::string> empty_catalog() {
     sqlite3* opened = nullptr;
-    const int code = sqlite3_open_v2(":memory:", &opened,
-                                     SQLITE_OPEN_READWRITE | SQLITE_OPEN_MEMORY, nullptr);
+    const int code =
+        sqlite3_open_v2(":memory:", &opened, SQLITE_OPEN_READWRITE | SQLITE_OPEN_MEMORY, nullptr);
     const std::unique_ptr<sqlite3, CloseDatabase> db(opened);
     const auto migrations = catalog_migrations();
     const std::string script = migration_script(migrations, 0, migrations.size());
     if (code != SQLITE_OK ||
         sqlite3_exec(opened, script.c_str(), nullptr, nullptr, nullptr) != SQLITE_OK)
-        return fail(Errc::io, fmt::format("a new catalog cannot be built: {}",
-                                          sqlite3_errmsg(opened)));
+        return fail(Errc::io,
+                    fmt::format("a new catalog cannot be built: {}", sqlite3_errmsg(opened)));
     sqlite3_int64 size = 0;
     const std::unique_ptr<unsigned char, void (*)(void*)> image(
         sqlite3_serialize(opened, "main", &size, 0), sqlite3_free);
@@ -263,12 +314,14 @@ Result<int> check_catalog(Connection& connection, Migrations migrations) {
                                 escaped(connection.path()), version, migrations.size()));
     if (version < 1)
         return damaged(connection, "it has no schema version");
-    for (const auto table : kTables) {
+    for (const Table& table : kTables) {
+        if (version < table.since)
+            continue;
         Statement found = connection.use(kHasTableSql);
-        if (!found.bind(table).step())
+        if (!found.bind(table.name).step())
             return connection.failed()
                        ? std::unexpected(connection.status().error())
-                       : damaged(connection, fmt::format("table {} is missing", table));
+                       : damaged(connection, fmt::format("table {} is missing", table.name));
     }
     return static_cast<int>(version);
 }

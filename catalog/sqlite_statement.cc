@@ -16,7 +16,7 @@ namespace signpost {
 
 namespace {
 
-constexpr int kProgressSteps = 4000;  // some ten microseconds
+constexpr int kProgressSteps = 4000;     // some ten microseconds
 constexpr int kMaxValueBytes = 1 << 20;  // far more than any field may have
 
 // Between two looks at a lock that another process has. At random, so that those who wait for it
@@ -104,8 +104,8 @@ Error describe(const std::string& path, int code, int error, std::string_view de
     std::string cause = escaped(detail);
     if (error != 0 && found.code != Errc::unavailable && found.code != Errc::corrupt)
         cause += fmt::format(", {}", strerror(error));
-    return {found.code, fmt::format("catalog {} {} ({}); {}", escaped(path), found.what, cause,
-                                    found.remedy)};
+    return {found.code,
+            fmt::format("catalog {} {} ({}); {}", escaped(path), found.what, cause, found.remedy)};
 }
 
 std::int64_t nanoseconds(const timespec& time) {
@@ -133,8 +133,8 @@ Result<FileStamp> stamp_file(const std::string& path) {
                                 escaped(path), strerror(errno)));
     }
     if (!S_ISREG(status.st_mode))
-        return fail(Errc::invalid, fmt::format("catalog {} is not a regular file; name a file",
-                                               escaped(path)));
+        return fail(Errc::invalid,
+                    fmt::format("catalog {} is not a regular file; name a file", escaped(path)));
     return FileStamp{status.st_dev, status.st_ino, status.st_size, nanoseconds(status.st_mtim)};
 }
 
@@ -276,9 +276,8 @@ Statement Connection::use(std::string_view sql) {
         return Statement(*this, nullptr);
     sqlite3_stmt*& statement = statements_[sql.data()];
     if (statement == nullptr) {
-        const int code =
-            sqlite3_prepare_v3(db_, sql.data(), static_cast<int>(sql.size()),
-                               SQLITE_PREPARE_PERSISTENT, &statement, nullptr);
+        const int code = sqlite3_prepare_v3(db_, sql.data(), static_cast<int>(sql.size()),
+                                            SQLITE_PREPARE_PERSISTENT, &statement, nullptr);
         if (code != SQLITE_OK)
             note(code);
     }

@@ -40,13 +40,14 @@ bool take_digest(const StoreRow& row, std::string& field) {
 std::optional<Server> server_in(const StoreRow& row) {
     using Column = ServerColumn;
     ServerRow fields;
-    const bool typed = take(row, Column::name, fields.name) &&
-                       take(row, Column::site, fields.site) &&
-                       take(row, Column::kind, fields.kind) &&
-                       take(row, Column::priority, fields.priority) &&
-                       take(row, Column::last_heartbeat, fields.last_heartbeat) &&
-                       take(row, Column::heartbeat_sequence, fields.heartbeat_sequence) &&
-                       take(row, Column::instance, fields.instance);
+    const bool typed =
+        take(row, Column::name, fields.name) && take(row, Column::site, fields.site) &&
+        take(row, Column::kind, fields.kind) && take(row, Column::priority, fields.priority) &&
+        take(row, Column::last_heartbeat, fields.last_heartbeat) &&
+        take(row, Column::heartbeat_sequence, fields.heartbeat_sequence) &&
+        take(row, Column::instance, fields.instance) &&
+        take(row, Column::priority_class, fields.priority_class) &&
+        take(row, Column::draining, fields.draining);
     if (!typed)
         return std::nullopt;
     auto server = check_server_row(std::move(fields));
@@ -77,14 +78,15 @@ std::optional<Location> location_in(const StoreRow& row, std::string_view disk) 
     LocationRow fields;
     const bool typed =
         take(row, Column::server, fields.server) &&
-        take_export_name(row, disk, fields.export_name) &&
-        take(row, Column::size, fields.size) && take(row, Column::format, fields.format) &&
+        take_export_name(row, disk, fields.export_name) && take(row, Column::size, fields.size) &&
+        take(row, Column::format, fields.format) &&
         take(row, Column::read_only, fields.read_only) &&
         take(row, Column::generation, fields.generation) && take_digest(row, fields.digest) &&
         take(row, Column::state, fields.state) && take(row, Column::priority, fields.priority) &&
         take(row, Column::last_seen, fields.last_seen) &&
         take(row, Column::fingerprint, fields.fingerprint) &&
-        take(row, Column::minimum_block, fields.minimum_block);
+        take(row, Column::minimum_block, fields.minimum_block) &&
+        take(row, Column::verified, fields.verified);
     if (!typed)
         return std::nullopt;
     auto location = check_location_row(std::move(fields));

@@ -47,6 +47,7 @@ struct LocationColumn {
         last_seen,
         fingerprint,
         minimum_block,
+        verified,
         disk,
     };
 };
@@ -61,6 +62,8 @@ struct ServerColumn {
         last_heartbeat,
         heartbeat_sequence,
         instance,
+        priority_class,
+        draining,
         id,
         uri,
     };

@@ -48,6 +48,74 @@ class LazyCatalog final : public Catalog {
         return with(Need::change, [&](Catalog& store) { return store.record_digest(record); });
     }
 
+    Result<void> set_location_state(const DiskName& disk, std::string_view server,
+                                    std::uint64_t generation, LocationState state) override {
+        return with(Need::change, [&](Catalog& store) {
+            return store.set_location_state(disk, server, generation, state);
+        });
+    }
+
+    Result<void> set_draining(std::string_view server, bool draining) override {
+        return with(Need::change,
+                    [&](Catalog& store) { return store.set_draining(server, draining); });
+    }
+
+    Result<std::vector<SiteCost>> site_costs() override {
+        return with(Need::look_up, [](Catalog& store) { return store.site_costs(); });
+    }
+
+    Result<void> put_site_cost(const SiteCost& cost) override {
+        return with(Need::change, [&](Catalog& store) { return store.put_site_cost(cost); });
+    }
+
+    Result<void> put_job(const Job& job) override {
+        return with(Need::change, [&](Catalog& store) { return store.put_job(job); });
+    }
+
+    Result<std::vector<Job>> jobs(std::string_view target) override {
+        return with(Need::look_up, [&](Catalog& store) { return store.jobs(target); });
+    }
+
+    Result<void> report_job(const Job& job) override {
+        return with(Need::change, [&](Catalog& store) { return store.report_job(job); });
+    }
+
+    Result<WriterLease> take_writer(const DiskName& disk, std::string_view server,
+                                    std::string_view writer) override {
+        return with(Need::change,
+                    [&](Catalog& store) { return store.take_writer(disk, server, writer); });
+    }
+
+    Result<void> release_writer(const WriterLease& lease) override {
+        return with(Need::change, [&](Catalog& store) { return store.release_writer(lease); });
+    }
+
+    Result<std::optional<WriterLease>> writer(const DiskName& disk) override {
+        return with(Need::look_up, [&](Catalog& store) { return store.writer(disk); });
+    }
+
+    Result<void> restore(const Restoration& records) override {
+        return with(Need::change, [&](Catalog& store) { return store.restore(records); });
+    }
+
+    Result<std::uint64_t> newest_generation() override {
+        return with(Need::look_up, [](Catalog& store) { return store.newest_generation(); });
+    }
+
+    Result<void> begin_import() override {
+        return with(Need::change, [](Catalog& store) { return store.begin_import(); });
+    }
+
+    Result<void> end_import() override {
+        return with(Need::change, [](Catalog& store) { return store.end_import(); });
+    }
+
+    Result<std::uint64_t> wait_for_change(std::uint64_t since,
+                                          Clock::time_point deadline) override {
+        return with(Need::look_up,
+                    [&](Catalog& store) { return store.wait_for_change(since, deadline); });
+    }
+
     Result<void> put_server(const Server& server) override {
         return with(Need::change, [&](Catalog& store) { return store.put_server(server); });
     }

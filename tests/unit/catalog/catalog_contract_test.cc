@@ -318,8 +318,7 @@ TEST_P(CatalogContract, PagesFollowEachOther) {
     all.push_back(image("q"));
     publish("beta", images(all));
     Names seen;
-    for (Names page = listed("p/", "", 10); !page.empty();
-         page = listed("p/", seen.back(), 10)) {
+    for (Names page = listed("p/", "", 10); !page.empty(); page = listed("p/", seen.back(), 10)) {
         EXPECT_LE(page.size(), 10u);
         seen.insert(seen.end(), page.begin(), page.end());
     }

@@ -18,8 +18,8 @@ void expect_refused(std::string_view name, std::string_view rule) {
 }
 
 TEST(DiskName, KeepsItsText) {
-    for (const auto* name : {"a", "web01/vda", "..a/b..", ".hidden", "a b", "été/ディスク",
-                             "a/b:c", "web01/vda@2026-10-01T02:00", "-", "a\\b", "CON"})
+    for (const auto* name : {"a", "web01/vda", "..a/b..", ".hidden", "a b", "été/ディスク", "a/b:c",
+                             "web01/vda@2026-10-01T02:00", "-", "a\\b", "CON"})
         EXPECT_EQ(DiskName::parse(name).value().str(), name);
 }
 

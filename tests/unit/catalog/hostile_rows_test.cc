@@ -79,6 +79,50 @@ TEST_F(HostileRows, SkipsGarbageDigest) {
     expect_field_skipped("digest = zeroblob(33)");
 }
 
+TEST_F(HostileRows, SkipsTimeBeforeAnyTime) {
+    expect_field_skipped("verified = -1");
+}
+
+TEST_F(HostileRows, SkipsOddJobs) {
+    const auto jobs_with = [&](const std::string& assignment) {
+        write(
+            "DELETE FROM job; INSERT INTO job VALUES ('00000000000000000000000000000001', 0,"
+            " 'a', 'beta', '', 0, 0, 0, 0, '', 1, 4000000000); UPDATE job SET " +
+            assignment);
+        return catalog_->jobs("").value().size();
+    };
+    EXPECT_EQ(jobs_with("size = 1"), 1u);
+    for (const auto* odd :
+         {"id = 'x'", "kind = 2", "kind = -1", "disk = '/etc'", "target = '../x'",
+          "source = char(10)", "source = 'beta'", "rate = -1", "state = 5", "size = -1",
+          "done = -9223372036854775807", "message = CAST(x'ff' AS TEXT)",
+          "message = printf('%501s', 'x')", "created = -1", "updated = -1"}) {
+        const auto before = catalog_->skipped_rows();
+        EXPECT_EQ(jobs_with(odd), 0u) << odd;
+        EXPECT_EQ(catalog_->skipped_rows(), before + 1) << odd;
+    }
+}
+
+TEST_F(HostileRows, OddLeaseIsNone) {
+    for (const auto* odd : {"server = '../x'", "writer = char(10)", "fence = 0", "expires = -1",
+                            "expires = 9223372036854775807"}) {
+        ASSERT_TRUE(catalog_->take_writer(disk("good"), "beta", "w"));
+        write(std::string("UPDATE writer SET ") + odd);
+        EXPECT_EQ(catalog_->writer(disk("good")).value(), std::nullopt) << odd;
+        EXPECT_TRUE(catalog_->take_writer(disk("good"), "gamma", "v")) << odd;
+        write("DELETE FROM writer");
+    }
+}
+
+TEST_F(HostileRows, SkipsOddSiteCosts) {
+    ASSERT_TRUE(catalog_->put_site_cost({"a", "b", 5}));
+    write(
+        "INSERT INTO site_cost VALUES ('b', 'a', 1), ('', 'c', 1), ('c', 'd', -1),"
+        " ('c', 'e', 10001), ('c', char(10), 1), ('c', 'c', 1)");
+    EXPECT_EQ(catalog_->site_costs().value(), (std::vector<SiteCost>{{"a", "b", 5}}));
+    EXPECT_EQ(catalog_->skipped_rows(), 6u);
+}
+
 TEST_F(HostileRows, SkipsTextThatIsNotUtf8) {
     expect_field_skipped("export_name = CAST(x'ff' AS TEXT)");
     expect_field_skipped("export_name = CAST(x'610062' AS TEXT)");
@@ -91,8 +135,9 @@ TEST_F(HostileRows, SkipsTextThatIsTooLong) {
 }
 
 TEST_F(HostileRows, SkipsLocationOfUnregisteredServer) {
-    expect_skipped("PRAGMA foreign_keys = OFF; UPDATE location SET server_id = 99"
-                   " WHERE disk_id = (SELECT id FROM disk WHERE name = 'evil');");
+    expect_skipped(
+        "PRAGMA foreign_keys = OFF; UPDATE location SET server_id = 99"
+        " WHERE disk_id = (SELECT id FROM disk WHERE name = 'evil');");
 }
 
 TEST_F(HostileRows, StrictTablesRefuseOtherTypes) {
@@ -104,8 +149,9 @@ TEST_F(HostileRows, StrictTablesRefuseOtherTypes) {
 
 TEST_F(HostileRows, SkipsOtherTypesWhenStrictnessWasTakenAway) {
     catalog_.reset();
-    write("PRAGMA writable_schema = ON; UPDATE sqlite_schema SET"
-          " sql = replace(sql, 'STRICT, WITHOUT', 'WITHOUT') WHERE name = 'location'");
+    write(
+        "PRAGMA writable_schema = ON; UPDATE sqlite_schema SET"
+        " sql = replace(sql, 'STRICT, WITHOUT', 'WITHOUT') WHERE name = 'location'");
     catalog_ = SqliteCatalog::open(path_, OpenMode::existing).value();
     expect_field_skipped("size = 9223372036854775808");
     expect_field_skipped("size = 'many'");
@@ -133,25 +179,28 @@ TEST_F(HostileRows, SkippedRowsDoNotShortenAPage) {
     for (int i = 0; i < 50; ++i)
         all.push_back(image(fmt::format("p{:02}", i)));
     ASSERT_TRUE(catalog_->publish("beta", images(all)));
-    write("UPDATE location SET size = -1 WHERE disk_id IN"
-          " (SELECT id FROM disk WHERE name < 'p40' AND name >= 'p10')");
+    write(
+        "UPDATE location SET size = -1 WHERE disk_id IN"
+        " (SELECT id FROM disk WHERE name < 'p40' AND name >= 'p10')");
     EXPECT_EQ(catalog_->list("p", "", 15).value().size(), 15u);
 }
 
 TEST_F(HostileRows, OtherLocationsOfTheDiskRemain) {
     ASSERT_TRUE(catalog_->publish("gamma", images({image("evil")})));
-    write("UPDATE location SET state = 99 WHERE server_id ="
-          " (SELECT id FROM server WHERE name = 'beta')");
+    write(
+        "UPDATE location SET state = 99 WHERE server_id ="
+        " (SELECT id FROM server WHERE name = 'beta')");
     EXPECT_EQ(only_location(*catalog_, "evil").server, "gamma");
 }
 
 TEST_F(HostileRows, SkipsUrisThatARelayMustNotFollow) {
-    for (const auto* uri : {"nbd+ssh://host", "nbd+vsock://2:1", "nbd://-oProxyCommand=x",
-                            "nbd://user@host", "nbd://host/export", "file:///etc/passwd", "",
-                            "nbd+unix:///?socket=relative"}) {
-        write(fmt::format("UPDATE server_uri SET uri = '{}' WHERE server_id ="
-                          " (SELECT id FROM server WHERE name = 'beta')",
-                          uri));
+    for (const auto* uri :
+         {"nbd+ssh://host", "nbd+vsock://2:1", "nbd://-oProxyCommand=x", "nbd://user@host",
+          "nbd://host/export", "file:///etc/passwd", "", "nbd+unix:///?socket=relative"}) {
+        write(
+            fmt::format("UPDATE server_uri SET uri = '{}' WHERE server_id ="
+                        " (SELECT id FROM server WHERE name = 'beta')",
+                        uri));
         const auto before = catalog_->skipped_rows();
         const auto found = catalog_->find_server("beta").value().value();
         EXPECT_TRUE(found.uris.empty()) << uri;
@@ -161,19 +210,22 @@ TEST_F(HostileRows, SkipsUrisThatARelayMustNotFollow) {
 }
 
 TEST_F(HostileRows, GoodUriNextToABadOneIsUsed) {
-    write("INSERT INTO server_uri SELECT id, -1, 'nbd+ssh://host' FROM server"
-          " WHERE name = 'beta'");
+    write(
+        "INSERT INTO server_uri SELECT id, -1, 'nbd+ssh://host' FROM server"
+        " WHERE name = 'beta'");
     const auto found = catalog_->find_server("beta").value().value();
     ASSERT_EQ(found.uris.size(), 1u);
     EXPECT_EQ(found.uris.front().str(), "nbd://127.0.0.1:10810");
 }
 
 TEST_F(HostileRows, SkipsBadServersAndWhatTheyHold) {
-    for (const auto* assignment : {"name = '../x'", "kind = 7", "site = char(10)",
-                                   "last_heartbeat = -1", "instance = CAST(x'ff' AS TEXT)"}) {
-        write(fmt::format("CREATE TABLE kept AS SELECT * FROM server;"
-                          "UPDATE server SET {} WHERE name = 'beta'",
-                          assignment));
+    for (const auto* assignment :
+         {"name = '../x'", "kind = 7", "class = 5", "draining = 2", "site = char(10)",
+          "last_heartbeat = -1", "instance = CAST(x'ff' AS TEXT)"}) {
+        write(
+            fmt::format("CREATE TABLE kept AS SELECT * FROM server;"
+                        "UPDATE server SET {} WHERE name = 'beta'",
+                        assignment));
         const auto before = catalog_->skipped_rows();
         const auto found = catalog_->servers().value();
         ASSERT_EQ(found.size(), 1u) << assignment;
@@ -198,8 +250,9 @@ TEST_F(HostileRows, RegisteringAgainHealsAServer) {
 }
 
 TEST_F(HostileRows, HugeValueIsAnErrorOfItsDiskOnly) {
-    write("UPDATE location SET export_name = printf('%5000000s', 'x')"
-          " WHERE disk_id = (SELECT id FROM disk WHERE name = 'evil')");
+    write(
+        "UPDATE location SET export_name = printf('%5000000s', 'x')"
+        " WHERE disk_id = (SELECT id FROM disk WHERE name = 'evil')");
     EXPECT_EQ(catalog_->find(disk("evil")).error().code, Errc::corrupt);
     EXPECT_TRUE(catalog_->find(disk("good")).value());
 }

@@ -119,8 +119,7 @@ TEST(DefaultCatalogUrl, IsInTheUsersStateForOthers) {
         EXPECT_EQ(default_catalog_url(), "sqlite:/home/somebody/state/signpost/catalog.db");
         const Environment relative("XDG_STATE_HOME", "relative");
         const Environment home("HOME", "/home/somebody");
-        EXPECT_EQ(default_catalog_url(),
-                  "sqlite:/home/somebody/.local/state/signpost/catalog.db");
+        EXPECT_EQ(default_catalog_url(), "sqlite:/home/somebody/.local/state/signpost/catalog.db");
     }
     ASSERT_EQ(seteuid(user), 0);
 }

@@ -108,8 +108,8 @@ std::string postgres_programs() {
 PostgresCluster::PostgresCluster() {
     set_up_directory();
     run({postgres_programs() + "/initdb", "--pgdata=" + data(),
-         fmt::format("--username={}", kSuperuser),
-         "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync", "--no-instructions"});
+         fmt::format("--username={}", kSuperuser), "--auth=trust", "--encoding=UTF8", "--locale=C",
+         "--no-sync", "--no-instructions"});
     start();
 }
 
@@ -117,8 +117,8 @@ std::unique_ptr<PostgresCluster> PostgresCluster::standby_of(const PostgresClust
     std::unique_ptr<PostgresCluster> standby(new PostgresCluster(Empty::yes));
     standby->set_up_directory();
     standby->run({postgres_programs() + "/pg_basebackup", "--pgdata=" + standby->data(),
-                  "--write-recovery-conf", "--checkpoint=fast", "--no-sync",
-                  "--wal-method=stream", "--dbname=" + primary.uri("postgres")});
+                  "--write-recovery-conf", "--checkpoint=fast", "--no-sync", "--wal-method=stream",
+                  "--dbname=" + primary.uri("postgres")});
     standby->start();
     return standby;
 }
@@ -144,9 +144,11 @@ void PostgresCluster::run(const std::vector<std::string>& command) const {
 
 void PostgresCluster::start(const Options& more) {
     std::vector<std::string> command{postgres_programs() + "/postgres", "-D", data()};
-    Options all{"listen_addresses=", "unix_socket_directories=" + directory_.path(),
-                "fsync=off", "full_page_writes=off", "shared_buffers=32MB", "max_connections=60",
-                "autovacuum=off", "wal_level=replica", "max_wal_senders=4", "hot_standby=on"};
+    Options all{"listen_addresses=",   "unix_socket_directories=" + directory_.path(),
+                "fsync=off",           "full_page_writes=off",
+                "shared_buffers=32MB", "max_connections=60",
+                "autovacuum=off",      "wal_level=replica",
+                "max_wal_senders=4",   "hot_standby=on"};
     all.insert(all.end(), more.begin(), more.end());
     for (const std::string& option : all) {
         command.push_back("-c");

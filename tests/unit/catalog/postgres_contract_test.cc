@@ -16,7 +16,7 @@ std::unique_ptr<Catalog> open_postgres(const TempDirectory&, StoreClock clock) {
 
 }  // namespace
 
-INSTANTIATE_TEST_SUITE_P(Stores, CatalogContract,
-                         testing::Values(Store{"Postgres", open_postgres}), store_name);
+INSTANTIATE_TEST_SUITE_P(Stores, CatalogContract, testing::Values(Store{"Postgres", open_postgres}),
+                         store_name);
 
 }  // namespace signpost::test

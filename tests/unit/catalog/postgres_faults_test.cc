@@ -166,8 +166,8 @@ TEST_F(PostgresFaults, StandbyIsReadAndBecomesThePrimary) {
                                         cluster_.directory(), standby->directory());
     const auto catalog = open(uri);
     ASSERT_TRUE(comes_true([&] {
-        return RawPostgres(standby->uri(database_))
-                   .ask("SELECT count(*) FROM signpost.location") == "1\n";
+        return RawPostgres(standby->uri(database_)).ask("SELECT count(*) FROM signpost.location") ==
+               "1\n";
     }));
     ASSERT_TRUE(catalog->put_server(server("gamma")));
     cluster_.stop();
@@ -185,15 +185,14 @@ TEST_F(PostgresFaults, PasswordIsInNoMessage) {
     cluster_.write_file("pg_hba.conf", "local all all scram-sha-256\n");
     RawPostgres(cluster_.uri("postgres")).run("ALTER ROLE signpost_tests PASSWORD 'other'");
     cluster_.reload();
-    for (const std::string& uri :
-         {fmt::format("postgresql://signpost_tests:s3cr%45t@/{}?host={}", database_,
-                      cluster_.directory()),
-          std::string("postgresql://u:s3crEt@host:port:port/x"),
-          std::string("postgresql://u:s3crEt%zz@host/x"),
-          std::string("postgresql://u:s3crEt@[::1/x"),
-          std::string("postgresql://u:s3crEt@host/x?nonsense=1"),
-          std::string("postgresql:u:s3crEt@host/x"),
-          std::string("postgresql://u:s3crEt@/x?host=/nowhere")}) {
+    for (const std::string& uri : {fmt::format("postgresql://signpost_tests:s3cr%45t@/{}?host={}",
+                                               database_, cluster_.directory()),
+                                   std::string("postgresql://u:s3crEt@host:port:port/x"),
+                                   std::string("postgresql://u:s3crEt%zz@host/x"),
+                                   std::string("postgresql://u:s3crEt@[::1/x"),
+                                   std::string("postgresql://u:s3crEt@host/x?nonsense=1"),
+                                   std::string("postgresql:u:s3crEt@host/x"),
+                                   std::string("postgresql://u:s3crEt@/x?host=/nowhere")}) {
         const auto opened = open_catalog(uri, OpenMode::create);
         ASSERT_FALSE(opened) << uri;
         const std::string& message = opened.error().message;
@@ -226,9 +225,10 @@ TEST_F(PostgresFaults, WrongCertificateIsRefused) {
     const int port = 20000 + getpid() % 20000;
     cluster_.start({"ssl=on", "listen_addresses=127.0.0.1", fmt::format("port={}", port)});
     const auto uri = [&](const std::string& root) {
-        return fmt::format("postgresql://signpost_tests@localhost:{}/{}?hostaddr=127.0.0.1"
-                           "&sslmode=verify-full&sslrootcert={}/{}.crt",
-                           port, database_, cluster_.directory(), root);
+        return fmt::format(
+            "postgresql://signpost_tests@localhost:{}/{}?hostaddr=127.0.0.1"
+            "&sslmode=verify-full&sslrootcert={}/{}.crt",
+            port, database_, cluster_.directory(), root);
     };
     EXPECT_TRUE(PostgresCatalog::open(uri("right"), OpenMode::create));
     const auto refused = PostgresCatalog::open(uri("wrong"), OpenMode::create);

@@ -29,16 +29,19 @@ class PostgresRows : public testing::Test {
 
     // The row of "evil" after SQL is not to be seen, and everything else is.
     void expect_field_skipped(const std::string& assignment) {
-        write("CREATE TABLE public.kept AS SELECT * FROM signpost.location;"
-              "UPDATE signpost.location SET " + assignment + " WHERE disk_name = 'evil'");
+        write(
+            "CREATE TABLE public.kept AS SELECT * FROM signpost.location;"
+            "UPDATE signpost.location SET " +
+            assignment + " WHERE disk_name = 'evil'");
         auto before = catalog_->skipped_rows();
         EXPECT_EQ(catalog_->find(disk("evil")).value(), std::nullopt) << assignment;
         EXPECT_EQ(catalog_->skipped_rows(), before + 1) << assignment;
         EXPECT_EQ(names(catalog_->list("", "", 10).value()), Names{"good"}) << assignment;
         EXPECT_EQ(names(catalog_->search("", "", 10).value()), Names{"good"}) << assignment;
         EXPECT_TRUE(catalog_->find(disk("good")).value());
-        write("DELETE FROM signpost.location; INSERT INTO signpost.location"
-              " SELECT * FROM public.kept; DROP TABLE public.kept");
+        write(
+            "DELETE FROM signpost.location; INSERT INTO signpost.location"
+            " SELECT * FROM public.kept; DROP TABLE public.kept");
         EXPECT_TRUE(catalog_->find(disk("evil")).value());
     }
 
@@ -51,8 +54,26 @@ TEST_F(PostgresRows, SkipsFieldsThatBreakTheRules) {
          {"size = -1", "state = 99", "format = -1", "generation = 0", "priority = 1, state = -1",
           "minimum_block = 3", "digest = '\\x00'", "digest = ''", "server_id = 999",
           "digest = decode(repeat('00', 33), 'hex')", "export_name = repeat('x', 5000)",
-          "fingerprint = repeat('x', 500)", "fingerprint = E'a\\nb'", "published = -1, size = -2"})
+          "fingerprint = repeat('x', 500)", "fingerprint = E'a\\nb'", "published = -1, size = -2",
+          "verified = -1"})
         expect_field_skipped(assignment);
+}
+
+TEST_F(PostgresRows, SkipsOddJobsLeasesAndSiteCosts) {
+    write(
+        "INSERT INTO signpost.job SELECT lpad(i::text, 32, '0'), 0, 'a' || i, 'beta', '', 0, 0, 0,"
+        " 0, '', 1, 1 FROM generate_series(1, 5) i;"
+        "UPDATE signpost.job SET message = repeat('x', 50000000) WHERE disk_name = 'a1';"
+        "UPDATE signpost.job SET target = '../x' WHERE disk_name = 'a2';"
+        "UPDATE signpost.job SET rate = -1 WHERE disk_name = 'a3';"
+        "UPDATE signpost.job SET disk_name = repeat('x', 2000) WHERE disk_name = 'a4';"
+        "INSERT INTO signpost.site_cost VALUES ('b', 'a', 1), ('', 'c', 1), ('c', 'd', -1);"
+        "INSERT INTO signpost.writer VALUES ('a', '../x', 'w', 1, 4000000000)");
+    EXPECT_EQ(catalog_->jobs("").value().size(), 1u);
+    EXPECT_TRUE(catalog_->site_costs().value().empty());
+    EXPECT_EQ(catalog_->skipped_rows(), 7u);
+    EXPECT_EQ(catalog_->writer(disk("a")).value(), std::nullopt);
+    EXPECT_TRUE(catalog_->take_writer(disk("a"), "beta", "w"));
 }
 
 TEST_F(PostgresRows, HugeValuesAreNotFetched) {
@@ -84,12 +105,14 @@ TEST_F(PostgresRows, SkippedRowsDoNotShortenAPage) {
 }
 
 TEST_F(PostgresRows, DiskWithManyLocationsDoesNotShortenAPage) {
-    write("INSERT INTO signpost.server (name, site, kind, priority, instance, last_complete)"
-          " SELECT 's' || i, '', 0, 0, '', 0 FROM generate_series(1, 2000) i;"
-          "INSERT INTO signpost.location SELECT s.id, l.size, l.generation, l.published,"
-          " l.priority, l.minimum_block, l.format, l.state, l.read_only, l.disk_name,"
-          " l.export_name, l.fingerprint, l.digest FROM signpost.location l, signpost.server s"
-          " WHERE s.name LIKE 's%'");
+    write(
+        "INSERT INTO signpost.server (name, site, kind, priority, class, draining, instance,"
+        " last_complete) SELECT 's' || i, '', 0, 0, 2, false, '', 0"
+        " FROM generate_series(1, 2000) i;"
+        "INSERT INTO signpost.location SELECT s.id, l.size, l.generation, l.published,"
+        " l.verified, l.priority, l.minimum_block, l.format, l.state, l.read_only, l.disk_name,"
+        " l.export_name, l.fingerprint, l.digest FROM signpost.location l, signpost.server s"
+        " WHERE s.name LIKE 's%'");
     const auto found = catalog_->list("", "", 2).value();
     ASSERT_EQ(found.size(), 2u);
     EXPECT_EQ(found[1].name.str(), "good");
@@ -98,9 +121,10 @@ TEST_F(PostgresRows, DiskWithManyLocationsDoesNotShortenAPage) {
 
 TEST_F(PostgresRows, SkipsUrisAndServersThatBreakTheRules) {
     for (const auto* uri : {"nbd+ssh://host", "nbd://-oProxyCommand=x", "nbd://host/export", ""}) {
-        write(fmt::format("UPDATE signpost.server_uri SET uri = '{}' WHERE server_id ="
-                          " (SELECT id FROM signpost.server WHERE name = 'beta')",
-                          uri));
+        write(
+            fmt::format("UPDATE signpost.server_uri SET uri = '{}' WHERE server_id ="
+                        " (SELECT id FROM signpost.server WHERE name = 'beta')",
+                        uri));
         EXPECT_TRUE(catalog_->find_server("beta").value().value().uris.empty()) << uri;
     }
     write("UPDATE signpost.server SET kind = 7 WHERE name = 'beta'");
@@ -167,8 +191,8 @@ TEST_F(PostgresRows, ManyWritersOfOneCatalogAgree) {
                 for (const Location& location : found->locations) {
                     if (location.server != name)
                         continue;
-                    const auto done = mine->record_digest(
-                        {found->name, name, location.generation, digest('1')});
+                    const auto done =
+                        mine->record_digest({found->name, name, location.generation, digest('1')});
                     ASSERT_TRUE(done) << done.error().message;
                 }
             }

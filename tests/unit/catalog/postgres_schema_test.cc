@@ -118,6 +118,29 @@ TEST_F(PostgresSchema, MissingTableOrAViewInItsPlaceIsCorrupt) {
     EXPECT_EQ(open().error().code, Errc::corrupt);
 }
 
+TEST_F(PostgresSchema, HalfImportedCatalogIsRefusedUntilItIsImportedAgain) {
+    const auto running = open().value();
+    {
+        const auto import = open(OpenMode::import).value();
+        ASSERT_TRUE(import->begin_import());
+        ASSERT_TRUE(import->restore({.servers = {server("beta")}}));
+    }
+    for (const auto mode : {OpenMode::create, OpenMode::existing, OpenMode::read_only}) {
+        const auto opened = open(mode);
+        ASSERT_FALSE(opened);
+        EXPECT_EQ(opened.error().code, Errc::unavailable);
+        EXPECT_NE(opened.error().message.find("half imported"), std::string::npos);
+    }
+    const auto refused = running->put_server(server("gamma"));
+    ASSERT_FALSE(refused);
+    EXPECT_NE(refused.error().message.find("half imported"), std::string::npos);
+    const auto import = open(OpenMode::import).value();
+    ASSERT_TRUE(import->begin_import());
+    EXPECT_TRUE(import->servers().value().empty());
+    ASSERT_TRUE(import->end_import());
+    EXPECT_TRUE(running->put_server(server("gamma")));
+}
+
 TEST_F(PostgresSchema, OtherEncodingIsRefused) {
     uri_ = shared_cluster().uri(shared_cluster().make_database("ENCODING 'LATIN1'"));
     const auto opened = open();
@@ -155,6 +178,11 @@ TEST_F(PostgresSchema, EachRoleMayDoItsPart) {
         ASSERT_TRUE(catalog->heartbeat("beta", "i-1"));
         ASSERT_TRUE(catalog->mark_changed(disk("a"), "beta"));
         EXPECT_EQ(catalog->totals().value().disks, 1u);
+        ASSERT_TRUE(catalog->restore({.only_of = "beta", .generation_floor = 100'000}));
+        ASSERT_TRUE(
+            catalog->put_job({.id = std::string(32, '1'), .disk = disk("a"), .target = "beta"}));
+        ASSERT_TRUE(catalog->take_writer(disk("a"), "beta", "w"));
+        EXPECT_EQ(catalog->put_site_cost({"a", "b", 1}).error().code, Errc::denied);
         EXPECT_EQ(catalog->remove_server("beta").error().code, Errc::denied);
     }
     {
@@ -164,7 +192,16 @@ TEST_F(PostgresSchema, EachRoleMayDoItsPart) {
         EXPECT_TRUE(catalog->check_integrity());
         EXPECT_EQ(catalog->mark_changed(disk("a"), "beta").error().code, Errc::denied);
     }
-    EXPECT_TRUE(as("signpost_registrar")->remove_server("beta"));
+    {
+        const auto catalog = as("signpost_registrar");
+        EXPECT_TRUE(catalog->put_site_cost({"a", "b", 1}));
+        EXPECT_TRUE(catalog->put_site_cost({"a", "b", -1}));
+        EXPECT_TRUE(catalog->remove_server("beta"));
+    }
+    ASSERT_TRUE(
+        PostgresCatalog::open(uri_of_role("member", "IN ROLE signpost_registrar"), OpenMode::import)
+            .value()
+            ->begin_import());
 }
 
 TEST_F(PostgresSchema, RoleThatIsReadOnlyReads) {
@@ -194,9 +231,9 @@ TEST_F(PostgresSchema, LookUpsSeek) {
 }
 
 TEST_F(PostgresSchema, OddUrisAreRefused) {
-    for (const auto* uri : {"postgresql://h?nonsense=1", "postgresql://h:1:2/x",
-                            "postgresql://a,b:1,2:2,3:3/x?port=1,2",
-                            "postgresql://%zz@h/x", "postgresql://[::1/x"}) {
+    for (const auto* uri :
+         {"postgresql://h?nonsense=1", "postgresql://h:1:2/x",
+          "postgresql://a,b:1,2:2,3:3/x?port=1,2", "postgresql://%zz@h/x", "postgresql://[::1/x"}) {
         const auto opened = open_catalog(uri, OpenMode::create);
         ASSERT_FALSE(opened) << uri;
         EXPECT_EQ(opened.error().code, Errc::invalid) << uri;
@@ -204,9 +241,9 @@ TEST_F(PostgresSchema, OddUrisAreRefused) {
 }
 
 TEST_F(PostgresSchema, DescriptionHasNoSecrets) {
-    EXPECT_EQ(parse_postgres_uri("postgres://u:secret@a:1,[::1]:2/d?sslpassword=x")
-                  .value().description,
-              "postgresql://u@a:1,::1:2/d");
+    EXPECT_EQ(
+        parse_postgres_uri("postgres://u:secret@a:1,[::1]:2/d?sslpassword=x").value().description,
+        "postgresql://u@a:1,::1:2/d");
     EXPECT_EQ(parse_postgres_uri("postgresql:///d?host=/run/x&password=secret").value().description,
               "postgresql:///d?host=/run/x");
 }

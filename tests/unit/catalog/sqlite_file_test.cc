@@ -348,9 +348,8 @@ TEST_F(SqliteFile, LockedStoreBoundsChangesAndLetsLookUpsPass) {
     RawDatabase other(path_);
     other.run("BEGIN IMMEDIATE; UPDATE catalog_state SET disks = disks");
     const auto begun = std::chrono::steady_clock::now();
-    auto change = std::async(std::launch::async, [&] {
-        return catalog->publish("beta", images({image("b")}));
-    });
+    auto change = std::async(std::launch::async,
+                             [&] { return catalog->publish("beta", images({image("b")})); });
     while (change.wait_for(std::chrono::milliseconds(1)) != std::future_status::ready) {
         const auto asked = std::chrono::steady_clock::now();
         ASSERT_TRUE(catalog->find(disk("a")).value());
@@ -385,8 +384,9 @@ TEST_F(SqliteFile, StoreThatNobodyElseMayReadBoundsLookUps) {
     auto blocked = directory_.file("blocked.db");
     fs::copy_file(path_, blocked);
     RawDatabase other(blocked);
-    other.run("PRAGMA locking_mode = EXCLUSIVE; BEGIN IMMEDIATE;"
-              "UPDATE catalog_state SET disks = disks; COMMIT");
+    other.run(
+        "PRAGMA locking_mode = EXCLUSIVE; BEGIN IMMEDIATE;"
+        "UPDATE catalog_state SET disks = disks; COMMIT");
     const auto begun = std::chrono::steady_clock::now();
     const auto opened = SqliteCatalog::open(blocked, OpenMode::existing);
     ASSERT_FALSE(opened);

@@ -31,10 +31,10 @@ class SqliteSchema : public testing::Test {
 TEST_F(SqliteSchema, NewFileIsACatalogWithALog) {
     RawDatabase raw(path_);
     EXPECT_EQ(raw.ask("PRAGMA application_id"), "1397769044\n");
-    EXPECT_EQ(raw.ask("PRAGMA user_version"), "1\n");
+    EXPECT_EQ(raw.ask("PRAGMA user_version"), "2\n");
     EXPECT_EQ(raw.ask("PRAGMA journal_mode"), "wal\n");
     EXPECT_EQ(raw.ask("PRAGMA integrity_check"), "ok\n");
-    EXPECT_EQ(check_catalog(*connect()).value(), 1);
+    EXPECT_EQ(check_catalog(*connect()).value(), 2);
 }
 
 TEST_F(SqliteSchema, EveryTableIsStrict) {
@@ -53,35 +53,102 @@ TEST_F(SqliteSchema, CreationLeavesWhatIsThere) {
 }
 
 TEST_F(SqliteSchema, MigrationsRunOnceAndInOrder) {
-    const std::array<std::string_view, 3> migrations{
-        catalog_migrations()[0], "CREATE TABLE second (x INTEGER) STRICT;",
+    const std::array<std::string_view, 4> migrations{
+        catalog_migrations()[0], catalog_migrations()[1], "CREATE TABLE second (x INTEGER) STRICT;",
         "INSERT INTO second VALUES (3); ALTER TABLE server ADD COLUMN note TEXT;"};
     ASSERT_TRUE(migrate_catalog(*connect(), migrations));
     ASSERT_TRUE(migrate_catalog(*connect(), migrations));
     RawDatabase raw(path_);
     EXPECT_EQ(raw.ask("SELECT x FROM second"), "3\n");
-    EXPECT_EQ(raw.ask("PRAGMA user_version"), "3\n");
+    EXPECT_EQ(raw.ask("PRAGMA user_version"), "4\n");
 }
 
 TEST_F(SqliteSchema, FailedMigrationLeavesTheVersionBefore) {
-    const std::array<std::string_view, 3> migrations{
-        catalog_migrations()[0], "CREATE TABLE second (x INTEGER) STRICT;",
+    const std::array<std::string_view, 4> migrations{
+        catalog_migrations()[0], catalog_migrations()[1], "CREATE TABLE second (x INTEGER) STRICT;",
         "CREATE TABLE third (x INTEGER) STRICT; INSERT INTO nowhere VALUES (1);"};
     EXPECT_FALSE(migrate_catalog(*connect(), migrations));
     RawDatabase raw(path_);
-    EXPECT_EQ(raw.ask("PRAGMA user_version"), "2\n");
+    EXPECT_EQ(raw.ask("PRAGMA user_version"), "3\n");
     EXPECT_EQ(raw.ask("SELECT count(*) FROM sqlite_schema WHERE name = 'third'"), "0\n");
 }
 
+// A file of the first release, with a server and a disk in its 40th change.
+class OlderFile : public testing::Test {
+   protected:
+    void SetUp() override {
+        RawDatabase raw(path_);
+        raw.run("PRAGMA journal_mode = WAL");
+        raw.run(std::string(catalog_migrations()[0]) +
+                "PRAGMA application_id = 1397769044; PRAGMA user_version = 1;"
+                "INSERT INTO server VALUES (1, 'beta', 'oslo', 0, 50, 'i-1', 900, 7, 800);"
+                "INSERT INTO server_uri VALUES (1, 0, 'nbd://h:1');"
+                "INSERT INTO disk VALUES (1, 'a');"
+                "INSERT INTO location VALUES (1, 1, NULL, 4096, 0, 1, 40, NULL, 0, 100, 700,"
+                " 'r-1', 1);"
+                "UPDATE catalog_state SET change_sequence = 40, disks = 1, locations = 1");
+    }
+
+    TempDirectory directory_;
+    std::string path_ = directory_.file("catalog.db");
+};
+
+TEST_F(OlderFile, IsMigratedWithItsRows) {
+    const auto catalog = SqliteCatalog::open(path_, OpenMode::existing).value();
+    EXPECT_EQ(RawDatabase(path_).ask("PRAGMA user_version"), "2\n");
+    const Server held = catalog->find_server("beta").value().value();
+    EXPECT_EQ(held.priority_class, PriorityClass::site_normal);
+    EXPECT_FALSE(held.draining);
+    EXPECT_EQ(held.heartbeat_sequence, 7u);
+    EXPECT_EQ(only_location(*catalog, "a").generation, 40u);
+    EXPECT_EQ(only_location(*catalog, "a").verified, 0);
+    ASSERT_TRUE(catalog->mark_changed(disk("a"), "beta"));
+    EXPECT_EQ(only_location(*catalog, "a").generation, 41u);
+    EXPECT_TRUE(catalog->check_integrity());
+}
+
+TEST_F(OlderFile, IsNotMigratedByAReaderAndSaysWhoCan) {
+    const auto opened = SqliteCatalog::open(path_, OpenMode::read_only);
+    ASSERT_FALSE(opened);
+    EXPECT_EQ(opened.error().code, Errc::denied);
+    EXPECT_NE(opened.error().message.find("signpost catalog init"), std::string::npos);
+    EXPECT_EQ(RawDatabase(path_).ask("PRAGMA user_version"), "1\n");
+}
+
+// What an import that did not end leaves.
+TEST_F(SqliteSchema, HalfImportedCatalogIsRefusedUntilItIsImportedAgain) {
+    const auto running = SqliteCatalog::open(path_, OpenMode::create).value();
+    {
+        const auto import = SqliteCatalog::open(path_, OpenMode::import).value();
+        ASSERT_TRUE(import->begin_import());
+        ASSERT_TRUE(import->restore({.servers = {server("beta")}}));
+        ASSERT_TRUE(import->put_site_cost({"oslo", "rome", 3}));
+    }
+    for (const auto mode : {OpenMode::create, OpenMode::existing, OpenMode::read_only}) {
+        const auto opened = SqliteCatalog::open(path_, mode);
+        ASSERT_FALSE(opened);
+        EXPECT_EQ(opened.error().code, Errc::unavailable);
+        EXPECT_NE(opened.error().message.find("half imported"), std::string::npos);
+    }
+    EXPECT_EQ(running->put_server(server("gamma")).error().code, Errc::unavailable);
+    const auto import = SqliteCatalog::open(path_, OpenMode::import).value();
+    ASSERT_TRUE(import->begin_import());
+    EXPECT_TRUE(import->servers().value().empty());
+    EXPECT_TRUE(import->site_costs().value().empty());
+    ASSERT_TRUE(import->end_import());
+    EXPECT_TRUE(running->put_server(server("gamma")));
+    EXPECT_TRUE(SqliteCatalog::open(path_, OpenMode::create));
+}
+
 TEST_F(SqliteSchema, NewerSchemaIsRefusedAndKept) {
-    RawDatabase(path_).run("PRAGMA user_version = 2");
+    RawDatabase(path_).run("PRAGMA user_version = 3");
     for (const auto mode : {OpenMode::create, OpenMode::existing, OpenMode::read_only}) {
         const auto opened = SqliteCatalog::open(path_, mode);
         ASSERT_FALSE(opened);
         EXPECT_EQ(opened.error().code, Errc::too_new);
         EXPECT_NE(opened.error().message.find("upgrade"), std::string::npos);
     }
-    EXPECT_EQ(RawDatabase(path_).ask("PRAGMA user_version"), "2\n");
+    EXPECT_EQ(RawDatabase(path_).ask("PRAGMA user_version"), "3\n");
 }
 
 TEST_F(SqliteSchema, MissingTableIsCorrupt) {
@@ -93,8 +160,9 @@ TEST_F(SqliteSchema, MissingTableIsCorrupt) {
 }
 
 TEST_F(SqliteSchema, ViewInPlaceOfATableIsCorrupt) {
-    RawDatabase(path_).run("ALTER TABLE location RENAME TO l; CREATE VIEW location AS"
-                           " SELECT * FROM l");
+    RawDatabase(path_).run(
+        "ALTER TABLE location RENAME TO l; CREATE VIEW location AS"
+        " SELECT * FROM l");
     EXPECT_EQ(SqliteCatalog::open(path_, OpenMode::create).error().code, Errc::corrupt);
 }
 
