@@ -100,16 +100,17 @@ void keep_count(PostgresConnection& connection, const Catalog::Totals& totals,
 
 }  // namespace
 
-PostgresCatalog::PostgresCatalog(PostgresTarget target, OpenMode mode, StoreClock clock)
-    : mode_(mode), clock_(std::move(clock)), pool_(std::move(target)) {}
+PostgresCatalog::PostgresCatalog(PostgresTarget target, OpenMode mode, StoreClock clock,
+                                 PostgresWaits waits)
+    : mode_(mode), clock_(std::move(clock)), waits_(waits), pool_(std::move(target)) {}
 
 Result<std::unique_ptr<Catalog>> PostgresCatalog::open(std::string_view uri, OpenMode mode,
-                                                       StoreClock clock) {
+                                                       StoreClock clock, PostgresWaits waits) {
     auto target = parse_postgres_uri(uri);
     if (!target)
         return std::unexpected(std::move(target.error()));
     std::unique_ptr<PostgresCatalog> catalog(
-        new PostgresCatalog(std::move(*target), mode, std::move(clock)));
+        new PostgresCatalog(std::move(*target), mode, std::move(clock), waits));
     if (auto checked = catalog->check_at_open(); !checked)
         return std::unexpected(std::move(checked.error()));
     return catalog;
@@ -117,7 +118,7 @@ Result<std::unique_ptr<Catalog>> PostgresCatalog::open(std::string_view uri, Ope
 
 Result<void> PostgresCatalog::check_at_open() {
     const auto version =
-        call(Need::look_up, kLookupWait, [&](PostgresConnection& connection) -> Result<int> {
+        call(Need::look_up, waits_.look_up, [&](PostgresConnection& connection) -> Result<int> {
             auto found = check_postgres_schema(connection);
             connection.schema_checked = found && *found == schema_version();
             has_notify_ = connection.run(pg::kHasNotify).integer(0, 0).value_or(0) > 0;
@@ -126,7 +127,7 @@ Result<void> PostgresCatalog::check_at_open() {
     if (!version)
         return std::unexpected(version.error());
     if (*version == schema_version())
-        return read(kLookupWait,
+        return read(waits_.look_up,
                     [&](PostgresConnection& connection) { return check_whole(connection); });
     if (*version == 0 && mode_ != OpenMode::create && mode_ != OpenMode::import)
         return fail(Errc::not_found,
@@ -214,7 +215,7 @@ auto PostgresCatalog::change(Fn fn) -> decltype(fn(std::declval<PostgresConnecti
     using Answer = decltype(fn(std::declval<PostgresConnection&>()));
     if (auto allowed = may_change(); !allowed)
         return std::unexpected(std::move(allowed.error()));
-    return call(Need::change, kChangeWait, [&](PostgresConnection& connection) -> Answer {
+    return call(Need::change, waits_.change, [&](PostgresConnection& connection) -> Answer {
         if (auto checked = check_fresh(connection); !checked)
             return std::unexpected(std::move(checked.error()));
         connection.queue(pg::kBegin);
@@ -258,7 +259,7 @@ std::optional<std::int64_t> PostgresCatalog::now() const {
 
 Result<std::optional<DiskRecord>> PostgresCatalog::find(const DiskName& name) {
     using Found = std::optional<DiskRecord>;
-    return read(kLookupWait, [&](PostgresConnection& connection) -> Result<Found> {
+    return read(waits_.look_up, [&](PostgresConnection& connection) -> Result<Found> {
         auto disks = read_disks(connection.run(pg::kFindDisk, with(name.str())), skipped_);
         return disks.empty() ? Found() : Found(std::move(disks.front()));
     });
@@ -293,7 +294,7 @@ Result<std::vector<DiskRecord>> PostgresCatalog::list(std::string_view prefix,
         return std::unexpected(std::move(checked.error()));
     if (!may_occur_in_names(prefix))
         return std::vector<DiskRecord>();
-    const auto wait = kLookupWait + std::chrono::ceil<std::chrono::milliseconds>(
+    const auto wait = waits_.look_up + std::chrono::ceil<std::chrono::milliseconds>(
                                         kWaitPerDisk * static_cast<std::int64_t>(limit));
     return page(pg::kListPage, fmt::format("{}%", like_literal(prefix)), after, limit, wait);
 }
@@ -305,7 +306,7 @@ Result<std::vector<DiskRecord>> PostgresCatalog::search(std::string_view text,
     if (!may_occur_in_names(text))
         return std::vector<DiskRecord>();
     const std::string pattern = fmt::format("%{}%", like_literal(text));
-    return page(pg::kSearchPage, pattern, after, limit, kSearchWait);
+    return page(pg::kSearchPage, pattern, after, limit, waits_.search);
 }
 
 Result<PublishSummary> PostgresCatalog::publish(std::string_view server,
@@ -322,8 +323,8 @@ Result<PublishSummary> PostgresCatalog::publish(std::string_view server,
         if (holder.server_id == 0)
             return no_server(server);
         const PostgresPlan plan =
-            plan_publication(connection, holder, publication, *ordered, kChangeWait);
-        apply_plan(connection, holder, plan, publication.complete, kChangeWait);
+            plan_publication(connection, holder, publication, *ordered, waits_.change);
+        apply_plan(connection, holder, plan, publication.complete, waits_.change);
         if (plan.summary == PublishSummary())
             return earlier;
         earlier = plan.summary;
@@ -441,7 +442,7 @@ Result<void> PostgresCatalog::remove_server(std::string_view name) {
         const PostgresHolder holder{find_server_id(connection, pg::kLockServer, name), now()};
         if (holder.server_id == 0)
             return removed_before ? Result<void>() : no_server(name);
-        withdraw_all(connection, holder, kChangeWait);
+        withdraw_all(connection, holder, waits_.change);
         connection.queue(pg::kDeleteJobsOf, with(name));
         connection.queue(pg::kDeleteServer, with(holder.server_id));
         bump(connection);
@@ -451,7 +452,7 @@ Result<void> PostgresCatalog::remove_server(std::string_view name) {
 }
 
 Result<std::vector<Server>> PostgresCatalog::servers() {
-    return read(kLookupWait, [&](PostgresConnection& connection) -> Result<std::vector<Server>> {
+    return read(waits_.look_up, [&](PostgresConnection& connection) -> Result<std::vector<Server>> {
         return read_servers(connection.run(pg::kServers), skipped_);
     });
 }
@@ -459,7 +460,8 @@ Result<std::vector<Server>> PostgresCatalog::servers() {
 Result<std::optional<Server>> PostgresCatalog::find_server(std::string_view name) {
     if (!is_server_name(name))
         return std::nullopt;
-    return read(kLookupWait, [&](PostgresConnection& connection) -> Result<std::optional<Server>> {
+    using Found = std::optional<Server>;
+    return read(waits_.look_up, [&](PostgresConnection& connection) -> Result<Found> {
         return load_server(connection, name);
     });
 }
@@ -470,7 +472,7 @@ Result<void> PostgresCatalog::heartbeat(std::string_view name, std::string_view 
         return allowed;
     if (!is_server_name(name))
         return no_server(name);
-    return call(Need::change, kChangeWait, [&](PostgresConnection& connection) -> Result<void> {
+    return call(Need::change, waits_.change, [&](PostgresConnection& connection) -> Result<void> {
         if (auto checked = check_fresh(connection); !checked)
             return checked;
         if (is_storable(instance) &&
@@ -484,7 +486,7 @@ Result<void> PostgresCatalog::heartbeat(std::string_view name, std::string_view 
 
 Result<std::vector<SiteCost>> PostgresCatalog::site_costs() {
     using Costs = std::vector<SiteCost>;
-    return read(kLookupWait, [&](PostgresConnection& connection) -> Result<Costs> {
+    return read(waits_.look_up, [&](PostgresConnection& connection) -> Result<Costs> {
         return read_site_costs(connection, skipped_);
     });
 }
@@ -523,7 +525,7 @@ Result<std::vector<Job>> PostgresCatalog::jobs(std::string_view target) {
     using Jobs = std::vector<Job>;
     if (!target.empty() && !is_server_name(target))
         return Jobs();
-    return read(kLookupWait, [&](PostgresConnection& connection) -> Result<Jobs> {
+    return read(waits_.look_up, [&](PostgresConnection& connection) -> Result<Jobs> {
         return read_jobs(connection, target, now(), skipped_);
     });
 }
@@ -554,7 +556,7 @@ Result<void> PostgresCatalog::release_writer(const WriterLease& lease) {
 
 Result<std::optional<WriterLease>> PostgresCatalog::writer(const DiskName& disk) {
     using Found = std::optional<WriterLease>;
-    return read(kLookupWait, [&](PostgresConnection& connection) -> Result<Found> {
+    return read(waits_.look_up, [&](PostgresConnection& connection) -> Result<Found> {
         auto lease = read_writer(connection, disk);
         return lease && is_held(*lease, time(connection)) ? lease : Found();
     });
@@ -567,7 +569,7 @@ Result<void> PostgresCatalog::restore(const Restoration& records) {
     if (!records.only_of.empty() && !is_server_name(records.only_of))
         return no_server(records.only_of);
     return change([&](PostgresConnection& connection) -> Result<void> {
-        auto restored = restore_records(connection, records, *ordered, kChangeWait);
+        auto restored = restore_records(connection, records, *ordered, waits_.change);
         if (restored)
             bump(connection);
         return restored;
@@ -575,7 +577,7 @@ Result<void> PostgresCatalog::restore(const Restoration& records) {
 }
 
 Result<std::uint64_t> PostgresCatalog::newest_generation() {
-    return read(kLookupWait, [](PostgresConnection& connection) -> Result<std::uint64_t> {
+    return read(waits_.look_up, [](PostgresConnection& connection) -> Result<std::uint64_t> {
         return static_cast<std::uint64_t>(
             connection.run(pg::kGeneration).integer(0, 0).value_or(0));
     });
@@ -587,7 +589,7 @@ Result<void> PostgresCatalog::begin_import() {
         const bool importing = connection.run(pg::kImporting).integer(0, 0).value_or(0) != 0;
         if (!importing && connection.run(pg::kIsEmpty).integer(0, 0).value_or(0) == 0)
             return not_empty(description());
-        clear_tables(connection, kChangeWait);
+        clear_tables(connection, waits_.change);
         connection.queue(pg::kSetImporting, with(std::int64_t{1}));
         bump(connection);
         return {};
@@ -602,13 +604,13 @@ Result<void> PostgresCatalog::end_import() {
 }
 
 Result<std::uint64_t> PostgresCatalog::change_sequence() {
-    return read(kLookupWait, [](PostgresConnection& connection) -> Result<std::uint64_t> {
+    return read(waits_.look_up, [](PostgresConnection& connection) -> Result<std::uint64_t> {
         return static_cast<std::uint64_t>(read_state(connection).sequence);
     });
 }
 
 Result<Catalog::Totals> PostgresCatalog::totals() {
-    return read(kSearchWait, [&](PostgresConnection& connection) -> Result<Totals> {
+    return read(waits_.search, [&](PostgresConnection& connection) -> Result<Totals> {
         const State state = read_state(connection);
         if (connection.failed() || state.is_counted())
             return Totals{static_cast<std::uint64_t>(state.disks),
@@ -626,7 +628,7 @@ Result<std::vector<std::string>> PostgresCatalog::grant_rights() {
     using Notes = std::vector<std::string>;
     if (auto allowed = may_change(); !allowed)
         return std::unexpected(std::move(allowed.error()));
-    return call(Need::change, kChangeWait, [](PostgresConnection& connection) -> Result<Notes> {
+    return call(Need::change, waits_.change, [](PostgresConnection& connection) -> Result<Notes> {
         return grant_postgres_roles(connection);
     });
 }

@@ -26,12 +26,20 @@ namespace signpost {
 
 inline constexpr std::chrono::milliseconds kSearchWait{30'000};
 
+// The bounds of calls; tests on a busy machine have more patience.
+struct PostgresWaits {
+    std::chrono::milliseconds look_up = kLookupWait;
+    std::chrono::milliseconds change = kChangeWait;
+    std::chrono::milliseconds search = kSearchWait;
+};
+
 class PostgresCatalog : public Catalog {
    public:
     // URI: as libpq takes it. CLOCK: empty for the database's. Errors: as open_catalog; unavailable
     // while there is no server.
     static Result<std::unique_ptr<Catalog>> open(std::string_view uri, OpenMode mode,
-                                                 StoreClock clock = {});
+                                                 StoreClock clock = {},
+                                                 PostgresWaits waits = {});
 
     Result<std::optional<DiskRecord>> find(const DiskName& name) override;
     Result<std::vector<DiskRecord>> list(std::string_view prefix, std::string_view after,
@@ -74,7 +82,7 @@ class PostgresCatalog : public Catalog {
    private:
     using Need = PostgresPool::Need;
 
-    PostgresCatalog(PostgresTarget target, OpenMode mode, StoreClock clock);
+    PostgresCatalog(PostgresTarget target, OpenMode mode, StoreClock clock, PostgresWaits waits);
 
     Result<void> check_at_open();
     Result<void> make_tables();
@@ -107,6 +115,7 @@ class PostgresCatalog : public Catalog {
 
     const OpenMode mode_;
     const StoreClock clock_;
+    const PostgresWaits waits_;
     std::atomic<bool> has_notify_ = false;
     SkipCount skipped_{0};
     PostgresPool pool_;

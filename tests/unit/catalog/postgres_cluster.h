@@ -17,6 +17,7 @@
 #include <string>
 #include <vector>
 
+#include "catalog/postgres_catalog.h"
 #include "tests/unit/catalog/temp_directory.h"
 
 struct pg_conn;
@@ -39,8 +40,8 @@ class PostgresCluster {
     ~PostgresCluster();
 
     void start(const Options& more = {});
-    void stop();     // at once, as a crash does
-    void freeze();   // SIGSTOP, to all of its processes
+    void stop();    // at once, as a crash does
+    void freeze();  // SIGSTOP, to all of its processes
     void go_on();
     void promote();  // a standby to a primary; waits for it
 
@@ -70,6 +71,11 @@ class PostgresCluster {
 
 // The one that most tests share; started when first wanted.
 PostgresCluster& shared_cluster();
+
+// For tests that are not about time: a sanitizer on a busy machine takes its own.
+inline constexpr PostgresWaits kPatience{.look_up = std::chrono::seconds(30),
+                                         .change = std::chrono::seconds(60),
+                                         .search = std::chrono::seconds(60)};
 
 // Another program that speaks to the database, as its superuser.
 class RawPostgres {

@@ -2,7 +2,6 @@
 //
 // The contract of every store, for PostgreSQL's.
 
-#include "catalog/postgres_catalog.h"
 #include "tests/unit/catalog/catalog_contract.h"
 #include "tests/unit/catalog/postgres_cluster.h"
 
@@ -11,7 +10,7 @@ namespace {
 
 std::unique_ptr<Catalog> open_postgres(const TempDirectory&, StoreClock clock) {
     const std::string uri = shared_cluster().uri(shared_cluster().make_database());
-    return PostgresCatalog::open(uri, OpenMode::create, std::move(clock)).value();
+    return PostgresCatalog::open(uri, OpenMode::create, std::move(clock), kPatience).value();
 }
 
 }  // namespace

@@ -19,7 +19,7 @@ using Names = std::vector<std::string>;
 class PostgresRows : public testing::Test {
    protected:
     void SetUp() override {
-        catalog_ = PostgresCatalog::open(uri_, OpenMode::create).value();
+        catalog_ = PostgresCatalog::open(uri_, OpenMode::create, {}, kPatience).value();
         ASSERT_TRUE(catalog_->put_server(server("beta")));
         ASSERT_TRUE(catalog_->put_server(server("gamma", "nbd://127.0.0.1:2")));
         ASSERT_TRUE(catalog_->publish("beta", images({image("evil"), image("good")})));
@@ -182,7 +182,8 @@ TEST_F(PostgresRows, ManyWritersOfOneCatalogAgree) {
     std::vector<std::thread> writers;
     for (int number = 0; number < 4; ++number)
         writers.emplace_back([&, number] {
-            const auto mine = PostgresCatalog::open(uri_, OpenMode::existing).value();
+            const auto mine =
+                PostgresCatalog::open(uri_, OpenMode::existing, {}, kPatience).value();
             const std::string name = fmt::format("w{}", number);
             ASSERT_TRUE(mine->put_server(server(name)));
             for (int i = 0; i < 20; ++i) {

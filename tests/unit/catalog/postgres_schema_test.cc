@@ -17,7 +17,7 @@ namespace {
 class PostgresSchema : public testing::Test {
    protected:
     Result<std::unique_ptr<Catalog>> open(OpenMode mode = OpenMode::create) {
-        return PostgresCatalog::open(uri_, mode);
+        return PostgresCatalog::open(uri_, mode, {}, kPatience);
     }
 
     void run(const std::string& sql) { RawPostgres(uri_).run(sql); }
@@ -150,7 +150,8 @@ TEST_F(PostgresSchema, OtherEncodingIsRefused) {
 }
 
 TEST_F(PostgresSchema, RoleThatMayNotMakeTablesIsToldWhoMay) {
-    const auto opened = PostgresCatalog::open(uri_of_role("stranger"), OpenMode::create);
+    const auto opened =
+        PostgresCatalog::open(uri_of_role("stranger"), OpenMode::create, {}, kPatience);
     ASSERT_FALSE(opened);
     EXPECT_EQ(opened.error().code, Errc::denied);
     EXPECT_NE(opened.error().message.find("signpost catalog init"), std::string::npos);
@@ -158,7 +159,8 @@ TEST_F(PostgresSchema, RoleThatMayNotMakeTablesIsToldWhoMay) {
 
 TEST_F(PostgresSchema, RoleWithoutRightsIsToldWhichToGet) {
     ASSERT_TRUE(open());
-    const auto opened = PostgresCatalog::open(uri_of_role("stranger"), OpenMode::create);
+    const auto opened =
+        PostgresCatalog::open(uri_of_role("stranger"), OpenMode::create, {}, kPatience);
     ASSERT_FALSE(opened);
     EXPECT_EQ(opened.error().code, Errc::denied);
     EXPECT_NE(opened.error().message.find("signpost_server"), std::string::npos);
@@ -167,7 +169,8 @@ TEST_F(PostgresSchema, RoleWithoutRightsIsToldWhichToGet) {
 TEST_F(PostgresSchema, EachRoleMayDoItsPart) {
     ASSERT_TRUE(open());
     const auto as = [&](const std::string& role) {
-        return PostgresCatalog::open(uri_of_role("member", "IN ROLE " + role), OpenMode::create)
+        return PostgresCatalog::open(uri_of_role("member", "IN ROLE " + role), OpenMode::create, {},
+                                     kPatience)
             .value();
     };
     {
@@ -198,17 +201,17 @@ TEST_F(PostgresSchema, EachRoleMayDoItsPart) {
         EXPECT_TRUE(catalog->put_site_cost({"a", "b", -1}));
         EXPECT_TRUE(catalog->remove_server("beta"));
     }
-    ASSERT_TRUE(
-        PostgresCatalog::open(uri_of_role("member", "IN ROLE signpost_registrar"), OpenMode::import)
-            .value()
-            ->begin_import());
+    ASSERT_TRUE(PostgresCatalog::open(uri_of_role("member", "IN ROLE signpost_registrar"),
+                                      OpenMode::import, {}, kPatience)
+                    .value()
+                    ->begin_import());
 }
 
 TEST_F(PostgresSchema, RoleThatIsReadOnlyReads) {
     ASSERT_TRUE(open());
     const std::string uri = uri_of_role("member", "IN ROLE signpost_server");
     run("ALTER ROLE member SET default_transaction_read_only = on");
-    const auto catalog = PostgresCatalog::open(uri, OpenMode::create).value();
+    const auto catalog = PostgresCatalog::open(uri, OpenMode::create, {}, kPatience).value();
     EXPECT_TRUE(catalog->servers());
     EXPECT_EQ(catalog->put_server(server("beta")).error().code, Errc::denied);
 }
