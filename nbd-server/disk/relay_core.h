@@ -231,6 +231,7 @@ class RelayCore final : private UpstreamLink::Owner,
     void prefer(Route& route);
     CircuitBreaker& breaker(const Route& route) const;
     std::vector<Route*> in_order() const;
+    void put_troubled_last(std::vector<Route*>& order) const;
     bool is_pinned(const Route& route) const;
     void consult();
     void consulted(Result<std::vector<Upstream>> answer);

@@ -71,7 +71,7 @@ RelayCore::Lane* RelayCore::choose_lane(const Piece& piece, const Route* except)
             return lane;
         }
     }
-    const std::vector<Route*> order = in_order();
+    std::vector<Route*> order = in_order();
     Lane* last_choice = nullptr;
     for (Route* route : order) {
         Lane* lane = usable(*route) ? best_lane(*route) : nullptr;
@@ -83,6 +83,7 @@ RelayCore::Lane* RelayCore::choose_lane(const Piece& piece, const Route* except)
     if (last_choice != nullptr) {
         return last_choice;
     }
+    put_troubled_last(order);
     for (Route* route : order) {
         if (!usable(*route)) {
             continue;
@@ -96,6 +97,15 @@ RelayCore::Lane* RelayCore::choose_lane(const Piece& piece, const Route* except)
         }
     }
     return nullptr;
+}
+
+// And of these first whoever has had no turn for the longest time: two silent servers, of which
+// each may be dialled again by the time that the other's dial has failed, would keep a third from
+// its turn.
+void RelayCore::put_troubled_last(std::vector<Route*>& order) const {
+    std::ranges::stable_sort(order, {}, [&](const Route* route) {
+        return breaker(*route).open() ? route->dial_began : Time::min();
+    });
 }
 
 // A helper of our own is never far, whatever its disk takes.

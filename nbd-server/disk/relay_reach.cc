@@ -72,6 +72,9 @@ std::string RelayCore::trouble_of(const Route& route) const {
     if (!route.stale_reason.empty()) {
         return "from which it cannot be had: " + route.stale_reason;
     }
+    if (route.dial_began == Time{} && !breaker(route).open()) {
+        return "whose turn did not come in time";
+    }
     const auto silent = std::max(breaker(route).open_for(now), now - route.dial_began);
     const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(silent).count();
     std::string text = fmt::format("which has not answered for {} s", std::max(seconds, 1L));

@@ -130,6 +130,22 @@ TEST_F(RelayFailover, PeerThatNeverGreetsIsPassedOver) {
     beta_.thaw();
 }
 
+TEST_F(RelayFailover, TwoSilentPeersKeepNoThirdFromItsTurn) {
+    RelayLimits limits = short_limits();
+    // A dial fails before the next one is due, and takes longer than any back-off.
+    limits.handshake = std::chrono::milliseconds{1000};
+    limits.hedge = std::chrono::milliseconds{1100};
+    restart_engine(limits);
+    FaultServer delta(pattern(kSize, 1));
+    beta_.freeze();
+    gamma_.freeze();
+    open({upstream_of(beta_, "beta", kDigest), upstream_of(gamma_, "gamma", kDigest),
+          upstream_of(delta, "delta", kDigest)});
+    expect_good_read();
+    beta_.thaw();
+    gamma_.thaw();
+}
+
 TEST_F(RelayFailover, ReadErrorOfAPeerIsHealedByAnother) {
     open_replicas();
     FaultServer::Manners bad;
