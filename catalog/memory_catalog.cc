@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <set>
+#include <tuple>
 
 #include "catalog/row_check.h"
 #include "catalog/small_tables.h"
@@ -333,7 +334,7 @@ Result<std::vector<Job>> MemoryCatalog::jobs(std::string_view target) {
     for (const auto& [id, job] : jobs_)
         if (target.empty() || job.target == target)
             wanted.push_back(job);
-    std::ranges::stable_sort(wanted, {}, &Job::created);  // equal ones stay in order of their ids
+    std::ranges::sort(wanted, {}, [](const Job& job) { return std::tie(job.created, job.id); });
     return wanted;
 }
 

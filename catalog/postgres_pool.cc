@@ -8,6 +8,7 @@
 #include <mutex>
 #include <random>
 #include <thread>
+#include <utility>
 
 #include "catalog/postgres_dial.h"
 
@@ -258,10 +259,8 @@ Connections PostgresPool::State::settle(Result<Dialled> outcome) {
         changes.reset();
         pause_ = kFirstPause;
         // Back from a standby: what is read there may be old.
-        const auto standbys = std::stable_partition(
-            idle_.begin(), idle_.end(), [](const auto& each) { return !each->is_standby(); });
-        std::move(standbys, idle_.end(), std::back_inserter(dropped));
-        idle_.erase(standbys, idle_.end());
+        for (auto& each : std::exchange(idle_, {}))
+            (each->is_standby() ? dropped : idle_).push_back(std::move(each));
     }
     const bool enough = idle_.size() + lent_ >= kCapacity;
     (enough ? dropped : idle_).push_back(std::move(outcome->connection));

@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "nbd-server/disk/disk_description.h"
 #include "nbd-server/disk/image_fingerprint.h"
@@ -103,8 +104,10 @@ RelayCore::Lane* RelayCore::choose_lane(const Piece& piece, const Route* except)
 // each may be dialled again by the time that the other's dial has failed, would keep a third from
 // its turn.
 void RelayCore::put_troubled_last(std::vector<Route*>& order) const {
-    std::ranges::stable_sort(order, {}, [&](const Route* route) {
-        return breaker(*route).open() ? route->dial_began : Time::min();
+    const std::vector<Route*> before = order;
+    std::ranges::sort(order, {}, [&](const Route* route) {
+        return std::pair(breaker(*route).open() ? route->dial_began : Time::min(),
+                         std::ranges::find(before, route) - before.begin());
     });
 }
 
