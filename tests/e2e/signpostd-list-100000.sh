@@ -15,7 +15,8 @@ BEGIN;
 WITH RECURSIVE numbers(n) AS (VALUES (1) UNION ALL SELECT n + 1 FROM numbers WHERE n < 99999)
 INSERT INTO disk (name) SELECT printf('guests/disk-%06d', n) FROM numbers;
 CREATE TEMP TABLE copy AS SELECT * FROM location;
-INSERT INTO location
+INSERT INTO location (disk_id, server_id, export_name, size, format, read_only, generation, digest,
+        state, priority, published, fingerprint, minimum_block)
     SELECT disk.id, server_id, name, size, format, read_only, generation, digest, state, priority,
         published, fingerprint, minimum_block
     FROM disk, copy WHERE disk.id != copy.disk_id;
