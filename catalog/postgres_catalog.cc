@@ -183,7 +183,7 @@ auto PostgresCatalog::call(Need need, std::chrono::milliseconds wait, Fn fn)
     -> decltype(fn(std::declval<PostgresConnection&>())) {
     const auto deadline = Clock::now() + wait;
     for (int tries = 1;; ++tries) {
-        auto lease = pool_.lease(need, deadline, tries > 1);
+        auto lease = pool_.lease(need, deadline, tries > 1 || waits_.patient);
         if (!lease)
             return std::unexpected(std::move(lease.error()));
         PostgresConnection& connection = **lease;

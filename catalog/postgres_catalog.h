@@ -31,6 +31,7 @@ struct PostgresWaits {
     std::chrono::milliseconds look_up = kLookupWait;
     std::chrono::milliseconds change = kChangeWait;
     std::chrono::milliseconds search = kSearchWait;
+    bool patient = false;  // waits for a server to the bound, also where there was none just now
 };
 
 class PostgresCatalog : public Catalog {

@@ -75,7 +75,8 @@ PostgresCluster& shared_cluster();
 // For tests that are not about time: a sanitizer on a busy machine takes its own.
 inline constexpr PostgresWaits kPatience{.look_up = std::chrono::seconds(30),
                                          .change = std::chrono::seconds(60),
-                                         .search = std::chrono::seconds(60)};
+                                         .search = std::chrono::seconds(60),
+                                         .patient = true};
 
 // Another program that speaks to the database, as its superuser.
 class RawPostgres {

@@ -149,7 +149,7 @@ TEST_F(PostgresFaults, DeadHostsBeforeTheServerAreSkipped) {
     filled(uri_);
     const std::string uri = fmt::format("postgresql://signpost_tests@/{}?host=/nowhere,{}",
                                         database_, cluster_.directory());
-    EXPECT_TRUE(open(uri)->find(disk("a")).value());
+    EXPECT_TRUE(open(uri, kPatience)->find(disk("a")).value());
 }
 
 TEST_F(PostgresFaults, FrozenHostBeforeTheServerCostsLessThanALookUp) {
@@ -233,7 +233,7 @@ TEST_F(PostgresFaults, WrongCertificateIsRefused) {
             "&sslmode=verify-full&sslrootcert={}/{}.crt",
             port, database_, cluster_.directory(), root);
     };
-    EXPECT_TRUE(PostgresCatalog::open(uri("right"), OpenMode::create));
+    EXPECT_TRUE(PostgresCatalog::open(uri("right"), OpenMode::create, {}, kPatience));
     const auto refused = PostgresCatalog::open(uri("wrong"), OpenMode::create);
     ASSERT_FALSE(refused);
     EXPECT_EQ(refused.error().code, Errc::unavailable);
