@@ -58,9 +58,11 @@ Result<void> put_job(Connection& connection, const Job& job, std::int64_t now) {
     const auto stored = job_to_put(job, held, has_rival(connection, job), now);
     if (!stored)
         return std::unexpected(stored.error());
-    const auto count = static_cast<std::uint64_t>(ask_number(connection, sql::kCountJobs));
-    if (auto room = room_for_job(count); !held && !room)
-        return room;
+    if (!held) {
+        const auto count = static_cast<std::uint64_t>(ask_number(connection, sql::kCountJobs));
+        if (auto room = room_for_job(count); !room)
+            return room;
+    }
     if (*stored) {
         store_job(connection, **stored);
         add_to_state(connection, {});
