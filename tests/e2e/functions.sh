@@ -31,7 +31,9 @@ export SOURCE_DIR BUILD_DIR PLUGIN SIGNPOST SIGNPOSTD SERVER PYTHON
 
 tmp=$(mktemp -d "${TMPDIR:-/tmp}/signpost-test.XXXXXX")
 # shellcheck disable=SC2034 # for the tests
-catalog=$tmp/catalog.db # of start_server and the command; a test may point it elsewhere
+# Of start_server and the command: a file, or a postgresql:// URL. A test may point it elsewhere.
+catalog=$tmp/catalog.db
+export STATE_DIRECTORY=$tmp/state # what servers remember
 
 declare -A pid=() port=() uri=() command_of=()
 cleanup_commands=()
@@ -168,6 +170,13 @@ now_ms() {
     echo $((${EPOCHREALTIME//./} / 1000))
 }
 
+catalog_url() {
+    case $catalog in
+    postgres*://*) echo "$catalog" ;;
+    *) echo "sqlite:$catalog" ;;
+    esac
+}
+
 # Servers.
 
 # The rest of a start: $tmp/NAME.log gets what it says, $tmp/NAME.pid appears when it serves. Runs
@@ -236,7 +245,7 @@ start_nbdkit_server() {
         [[ $argument == *=* ]] || argument=repository=$argument
         parameters+=("$argument")
     done
-    start_nbdkit "$name" "${options[@]}" "$PLUGIN" "catalog=sqlite:$catalog" "server=$name" \
+    start_nbdkit "$name" "${options[@]}" "$PLUGIN" "catalog=$(catalog_url)" "server=$name" \
         uri=nbd://127.0.0.1:@PORT@ "${parameters[@]}"
 }
 
@@ -259,7 +268,7 @@ start_signpostd() {
         esac
         options+=("--$key=$value")
     done
-    [[ " ${options[*]} " == *" --catalog="* ]] || options+=("--catalog=sqlite:$catalog")
+    [[ " ${options[*]} " == *" --catalog="* ]] || options+=("--catalog=$(catalog_url)")
     [[ " ${options[*]} " == *" --server="* ]] || options+=("--server=$name")
     [[ " ${options[*]} " == *" --uri="* ]] || options+=(--uri=nbd://127.0.0.1:@PORT@)
     spawn "$name" "$PYTHON" "$here/listen.py" "$tmp/$name.port" \
@@ -273,7 +282,7 @@ start_signpostd() {
 spawn_signpostd() {
     local name=$1
     shift
-    spawn "$name" "$SIGNPOSTD" --pid-file="$tmp/$name.pid" --catalog="sqlite:$catalog" \
+    spawn "$name" "$SIGNPOSTD" --pid-file="$tmp/$name.pid" --catalog="$(catalog_url)" \
         --server="$name" "$@"
 }
 
@@ -375,7 +384,7 @@ reads_right() {
 
 # The command on this test's catalog.
 signpost() {
-    "$SIGNPOST" --catalog "sqlite:$catalog" "$@"
+    "$SIGNPOST" --catalog "$(catalog_url)" "$@"
 }
 
 is_published() {
