@@ -12,6 +12,7 @@
 #include <thread>
 
 #include "catalog/postgres_catalog.h"
+#include "catalog/postgres_uri.h"
 #include "catalog/sqlite_catalog.h"
 
 namespace signpost {
@@ -113,7 +114,7 @@ CatalogFiles catalog_files(std::string_view url) {
     return {.writable = {absolute.parent_path().string()}};
 }
 
-std::string default_catalog_url() {
+std::string default_state_directory() {
     std::string directory = directory_from("STATE_DIRECTORY");
     // systemd gives several directories separated by colons; the first is ours.
     directory = directory.substr(0, directory.find(':'));
@@ -125,7 +126,24 @@ std::string default_catalog_url() {
             state = directory_from("HOME") + "/.local/state";
         directory = state + "/signpost";
     }
-    return fmt::format("{}{}/{}", kSqliteScheme, directory, kFileName);
+    return directory;
+}
+
+std::string default_catalog_url() {
+    return fmt::format("{}{}/{}", kSqliteScheme, default_state_directory(), kFileName);
+}
+
+std::string describe_catalog_url(std::string_view url) {
+    if (is_postgres_uri(url)) {
+        const auto target = parse_postgres_uri(url);
+        return target ? target->description : "postgresql";
+    }
+    const auto path = sqlite_path(url);
+    std::error_code error;
+    const auto absolute = std::filesystem::absolute(path.value_or(""), error);
+    if (!path || error)
+        return std::string(url.substr(0, url.find(':')));
+    return fmt::format("{}{}", kSqliteScheme, absolute.string());
 }
 
 }  // namespace signpost

@@ -222,8 +222,14 @@ struct CatalogFiles {
 };
 CatalogFiles catalog_files(std::string_view url);
 
-// The URL used when none is given: $STATE_DIRECTORY/catalog.db, else /var/lib/signpost/catalog.db
-// for root, else $XDG_STATE_HOME (or ~/.local/state)/signpost/catalog.db.
+// Where this machine's servers keep what is theirs: $STATE_DIRECTORY, else /var/lib/signpost for
+// root, else $XDG_STATE_HOME (or ~/.local/state)/signpost.
+std::string default_state_directory();
+
+// The URL used when none is given: catalog.db there.
 std::string default_catalog_url();
+
+// What the operator calls the catalog at URL: without secrets; nothing is opened.
+std::string describe_catalog_url(std::string_view url);
 
 }  // namespace signpost

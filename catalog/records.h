@@ -88,6 +88,10 @@ struct DiskRecord {
     DiskName name;
     std::vector<Location> locations;  // ordered by server name; never empty
 
+    // 0: the catalog says so. Else it did not answer, and this is what was known of it at this time
+    // (seconds since 1970): good for reading, not for what must be true now.
+    std::int64_t as_of = 0;
+
     bool operator==(const DiskRecord&) const = default;
 };
 
@@ -167,6 +171,7 @@ struct Referral {
     DiskName disk;
     std::vector<Route> routes;
     std::uint32_t lifetime_s = 300;
+    std::int64_t as_of = 0;  // as DiskRecord's
 };
 
 }  // namespace signpost

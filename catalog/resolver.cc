@@ -4,16 +4,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <iterator>
 #include <tuple>
 
 namespace signpost {
 
 namespace {
-
-bool is_silent(const Server& server, std::int64_t now) {
-    return server.kind == ServerKind::signpost &&
-           now - server.last_heartbeat > std::chrono::seconds(kServerLease).count();
-}
 
 // Why LOCATION cannot be used; empty when it can.
 std::string unusable(const Location& location, const std::optional<Server>& server) {
@@ -38,6 +34,11 @@ Error nowhere(const DiskName& name, const std::string& reasons) {
 
 }  // namespace
 
+bool is_silent(const Server& server, std::int64_t now) {
+    return server.kind == ServerKind::signpost &&
+           now - server.last_heartbeat > std::chrono::seconds(kServerLease).count();
+}
+
 void order_routes(std::vector<Route>& routes, std::string_view own_site, std::int64_t now) {
     const auto rank = [&](const Route& route) {
         const bool other_site = own_site.empty() || route.server.site != own_site;
@@ -53,40 +54,65 @@ void order_routes(std::vector<Route>& routes, std::string_view own_site, std::in
     });
 }
 
-Result<Referral> Resolver::resolve(const DiskName& name) const {
+Result<std::optional<Survey>> Resolver::survey(const DiskName& name) const {
     auto record = catalog_.find(name);
     if (!record)
         return std::unexpected(std::move(record.error()));
     if (!*record)
-        return std::unexpected(nowhere(name, ""));
+        return std::nullopt;
     auto own = catalog_.find_server(own_server_);
     if (!own)
         return std::unexpected(std::move(own.error()));
 
-    Referral referral{.disk = name, .routes = {}};
-    std::string reasons;
+    Survey survey{.disk = name, .own_site = own_site_, .as_of = (*record)->as_of};
+    if (survey.own_site.empty() && *own)
+        survey.own_site = (*own)->site;
     // Heartbeats carry the store's clock, which this machine's may not agree with. This server
     // beats too, so the newest heartbeat in sight is the store's time.
-    std::int64_t now = *own ? (*own)->last_heartbeat : 0;
+    survey.now = *own ? (*own)->last_heartbeat : 0;
+    std::vector<Route> routes;
+    std::vector<Candidate> passed_over;
     for (Location& location : (*record)->locations) {
-        std::string reason = "this server";
-        if (location.server != own_server_) {
-            auto server = catalog_.find_server(location.server);
-            if (!server)
-                return std::unexpected(std::move(server.error()));
-            reason = unusable(location, *server);
-            if (reason.empty()) {
-                now = std::max(now, (*server)->last_heartbeat);
-                referral.routes.push_back({std::move(location), std::move(**server)});
-                continue;
-            }
+        if (location.server == own_server_) {
+            passed_over.push_back({std::move(location), *own, "this server"});
+            continue;
         }
-        reasons +=
-            fmt::format("{}{} ({})", reasons.empty() ? "" : ", ", escaped(location.server), reason);
+        auto server = catalog_.find_server(location.server);
+        if (!server)
+            return std::unexpected(std::move(server.error()));
+        if (auto reason = unusable(location, *server); !reason.empty()) {
+            passed_over.push_back({std::move(location), std::move(*server), std::move(reason)});
+            continue;
+        }
+        survey.now = std::max(survey.now, (*server)->last_heartbeat);
+        routes.push_back({std::move(location), std::move(**server)});
+    }
+    order_routes(routes, survey.own_site, survey.now);
+    for (Route& route : routes)
+        survey.candidates.push_back({std::move(route.location), std::move(route.server)});
+    std::ranges::move(passed_over, std::back_inserter(survey.candidates));
+    return survey;
+}
+
+Result<Referral> Resolver::resolve(const DiskName& name) const {
+    auto survey = this->survey(name);
+    if (!survey)
+        return std::unexpected(std::move(survey.error()));
+    if (!*survey)
+        return std::unexpected(nowhere(name, ""));
+    Referral referral{.disk = name, .routes = {}, .as_of = (*survey)->as_of};
+    std::string reasons;
+    for (Candidate& candidate : (*survey)->candidates) {
+        if (candidate.passed_over.empty()) {
+            referral.routes.push_back(
+                {std::move(candidate.location), std::move(*candidate.server)});
+            continue;
+        }
+        reasons += fmt::format("{}{} ({})", reasons.empty() ? "" : ", ",
+                               escaped(candidate.location.server), candidate.passed_over);
     }
     if (referral.routes.empty())
         return std::unexpected(nowhere(name, reasons));
-    order_routes(referral.routes, *own ? (*own)->site : std::string(), now);
     return referral;
 }
 

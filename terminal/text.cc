@@ -2,17 +2,13 @@
 
 #include "terminal/text.h"
 
-#include <fmt/chrono.h>
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <ctime>
 
 namespace signpost {
 
 namespace {
-
-constexpr std::int64_t kLastRfc3339Second = 253402300799;  // 9999-12-31T23:59:59Z
 
 // The length of the UTF-8 character at the front of TEXT, which is not empty; 1 for a stray byte.
 std::size_t character_bytes(std::string_view text) {
@@ -24,16 +20,6 @@ std::size_t character_bytes(std::string_view text) {
 }
 
 }  // namespace
-
-std::string rfc3339(std::int64_t seconds) {
-    if (seconds <= 0 || seconds > kLastRfc3339Second) {
-        return "";
-    }
-    const std::time_t time = seconds;
-    std::tm parts{};
-    ::gmtime_r(&time, &parts);
-    return fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", parts);
-}
 
 std::string age(std::int64_t seconds, std::int64_t now) {
     if (seconds == 0) {

@@ -12,11 +12,9 @@
 #include <string>
 #include <string_view>
 
-namespace signpost {
+#include "nbd-server/disk/disk_description.h"  // rfc3339
 
-// Seconds since 1970 as RFC 3339 in UTC: "2026-10-12T02:00:00Z". Empty for 0, which means never,
-// and for times that RFC 3339 cannot write.
-std::string rfc3339(std::int64_t seconds);
+namespace signpost {
 
 // How long ago: "3 s", "5 min", "2 h", "9 d"; "never" for 0. A time ahead of NOW is "0 s" ago.
 std::string age(std::int64_t seconds, std::int64_t now);

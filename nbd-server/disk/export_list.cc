@@ -22,10 +22,8 @@ ExportEntry own_entry(const Image& image) {
 
 std::vector<Image>::const_iterator first_after(const std::vector<Image>& own,
                                                const std::string& after) {
-    return std::ranges::upper_bound(own, after, {},
-                                    [](const Image& image) -> const std::string& {
-                                        return image.name.str();
-                                    });
+    return std::ranges::upper_bound(
+        own, after, {}, [](const Image& image) -> const std::string& { return image.name.str(); });
 }
 
 // Merges the two sorted sequences: the catalog's records are put in one by one, own images come
@@ -90,9 +88,9 @@ class Merge {
         }
         order_routes(routes, site_, newest_heartbeat_);
         const Location& first = routes.front().location;
-        return ExportEntry{
-            record.name.str(),
-            describe_relayed_disk(first.size, first.format, first.server, routes.size() - 1)};
+        return ExportEntry{record.name.str(),
+                           describe_relayed_disk(first.size, first.format, first.server,
+                                                 routes.size() - 1, record.as_of)};
     }
 
     const ExportListSource& source_;
@@ -134,8 +132,8 @@ Federation::Listing list_own_exports(const std::vector<Image>& own, std::size_t 
                                      const std::string& after) {
     Federation::Listing listing;
     listing.complete = false;
-    for (auto image = first_after(own, after);
-         image != own.end() && listing.entries.size() < limit; ++image) {
+    for (auto image = first_after(own, after); image != own.end() && listing.entries.size() < limit;
+         ++image) {
         listing.entries.push_back(own_entry(*image));
     }
     return listing;

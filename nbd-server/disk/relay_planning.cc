@@ -30,8 +30,8 @@ DiskTraits traits_of(const Referral& referral, bool writable) {
     traits.relayed = true;
     traits.minimum_block = first.minimum_block;
     traits.preferred_block = std::max(traits.preferred_block, traits.minimum_block);
-    traits.description =
-        describe_relayed_disk(first.size, first.format, first.server, referral.routes.size() - 1);
+    traits.description = describe_relayed_disk(first.size, first.format, first.server,
+                                               referral.routes.size() - 1, referral.as_of);
     return traits;
 }
 
@@ -61,15 +61,7 @@ std::vector<Upstream> upstreams_of(const Referral& referral, bool writable, cons
 }
 
 Result<Referral> RelayPlanner::resolve(const DiskName& disk) const {
-    auto referral = Resolver(*catalog_, own_server_).resolve(disk);
-    if (referral && !own_site_.empty()) {
-        std::int64_t now = 0;  // by the store's clock, as heartbeats are
-        for (const Route& route : referral->routes) {
-            now = std::max(now, route.server.last_heartbeat);
-        }
-        order_routes(referral->routes, own_site_, now);
-    }
-    return referral;
+    return Resolver(*catalog_, own_server_, own_site_).resolve(disk);
 }
 
 Result<RelayPlan> RelayPlanner::plan(const DiskName& disk, bool writable,
@@ -117,6 +109,12 @@ Result<void> tell_before_write(Catalog& catalog, const DiskName& disk, const std
                     fmt::format("disk '{}' is not written: its copies may count as equal, and the "
                                 "catalog cannot be told otherwise: {}",
                                 escaped(disk.str()), record.error().message));
+    }
+    if (*record && (*record)->as_of != 0) {
+        return fail(Errc::unavailable,
+                    fmt::format("disk '{}' is not written: its copies may count as equal, and the "
+                                "catalog does not answer, which had to be told otherwise",
+                                escaped(disk.str())));
     }
     const bool may_count_as_equal =
         *record && std::ranges::any_of((*record)->locations, [&](const Location& location) {

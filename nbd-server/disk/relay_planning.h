@@ -22,8 +22,7 @@ namespace signpost {
 
 class RelayPlanner {
    public:
-    // OWN_SITE may be empty: then it is what the catalog has for this server. A gateway that is not
-    // registered has nothing there, so it says its site itself.
+    // OWN_SITE as Resolver's.
     RelayPlanner(Catalog& catalog, std::string own_server, std::string own_site)
         : catalog_(&catalog), own_server_(std::move(own_server)), own_site_(std::move(own_site)) {}
 
