@@ -19,6 +19,8 @@ namespace signpost {
 const char* const kParameterHelp =
     "repository=<DIR>            Serve the images under DIR; may be repeated.\n"
     "catalog=<URL>               The federation's catalog: sqlite:PATH or a path.\n"
+    "state=<DIR>                 Where servers keep what they know for when the catalog is away.\n"
+    "stub-ttl=<SECONDS>          How long what is known of a disk counts as new (default: 300).\n"
     "server=<NAME>               This server's name in the catalog (default: the host name).\n"
     "uri=<NBD-URI>               Where peers reach this server; without it nothing is published.\n"
     "writable=<BOOL>             Let clients write to images and relayed disks (default: false).\n"
@@ -41,6 +43,7 @@ namespace {
 // guest has with its disk.
 constexpr int kMinPeerTimeout = 1;
 constexpr int kMaxPeerTimeout = 3600;
+constexpr int kMaxStubLifetime = 86'400;
 constexpr int kMaxConnections = 64;
 constexpr int kMaxPriority = 1'000'000;
 constexpr std::size_t kMaxSite = 128;
@@ -139,6 +142,9 @@ Result<void> Parameters::set(std::string_view key, const char* value) {
     if (key == "catalog") {
         return store(settings_.catalog_url, absolute_catalog(value));
     }
+    if (key == "state") {
+        return store(settings_.state_directory, absolute_path(key, value));
+    }
     if (key == "server") {
         settings_.server = value;
         return check_server_name(settings_.server);
@@ -157,7 +163,7 @@ Result<void> Parameters::set(std::string_view key, const char* value) {
     if (key.starts_with("tls")) {
         return set_tls(key, value);
     }
-    if (key == "priority" || key == "peer-timeout" || key == "connections") {
+    if (key == "priority" || key == "peer-timeout" || key == "connections" || key == "stub-ttl") {
         return set_number(key, value);
     }
     return set_switch(key, value);
@@ -170,9 +176,15 @@ Result<void> Parameters::set_number(std::string_view key, const char* value) {
     if (key == "connections") {
         return store(settings_.relay.limits.connections, number_in(key, value, 1, kMaxConnections));
     }
-    const auto seconds = number_in(key, value, kMinPeerTimeout, kMaxPeerTimeout);
+    const bool of_stubs = key == "stub-ttl";
+    const auto seconds = of_stubs ? number_in(key, value, 1, kMaxStubLifetime)
+                                  : number_in(key, value, kMinPeerTimeout, kMaxPeerTimeout);
     if (!seconds) {
         return std::unexpected(seconds.error());
+    }
+    if (of_stubs) {
+        settings_.stub_lifetime = std::chrono::seconds(*seconds);
+        return {};
     }
     settings_.relay.limits.request = std::chrono::seconds(*seconds);
     return {};
@@ -228,6 +240,9 @@ Result<void> Parameters::set_tls(std::string_view key, const char* value) {
 
 Result<FederationSettings> Parameters::finish() const {
     FederationSettings settings = settings_;
+    if (settings.state_directory.empty()) {
+        settings.state_directory = default_state_directory();
+    }
     TlsSettings& tls = settings.relay.tls;
     const bool configured =
         !tls.certificates.empty() || !tls.psk_file.empty() || !tls.username.empty();

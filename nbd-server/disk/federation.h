@@ -8,6 +8,7 @@
 
 #pragma once
 
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <string>
@@ -32,6 +33,12 @@ struct FederationSettings {
     std::string instance;       // filled by check_federation; empty: made at start
     std::string known_trouble;  // of the catalog, filled by check_federation: told once
     RelaySettings relay;
+
+    // Where servers of this machine keep what they know; empty: nothing is kept. This server's own
+    // directory there is filled in by check_federation; empty: nothing can be kept.
+    std::string state_directory;
+    std::string own_state;
+    std::chrono::seconds stub_lifetime{300};
 };
 
 // One line of an export list.

@@ -17,6 +17,8 @@
 #include "nbd-server/disk/federation.h"
 #include "nbd-server/disk/federation_parts.h"
 #include "nbd-server/disk/lazy_catalog.h"
+#include "nbd-server/disk/remembering_catalog.h"
+#include "nbd-server/disk/state_directory.h"
 
 namespace signpost {
 
@@ -171,6 +173,41 @@ Result<void> fill_in(FederationSettings& settings) {
     return settings.uri.empty() ? Result<void>() : check_own_uri(settings.uri);
 }
 
+// Said once, by the first of the two steps.
+void prepare_state(FederationSettings& settings, Log& log) {
+    if (settings.state_directory.empty()) {
+        return;
+    }
+    auto own = own_state_directory(settings.state_directory, settings.server);
+    if (own) {
+        settings.own_state = std::move(*own);
+        return;
+    }
+    settings.state_directory.clear();
+    settings.own_state.clear();
+    log.error(
+        fmt::format("{}; nothing of the catalog is kept for when it is away: give a "
+                    "directory with state=DIR",
+                    own.error().message));
+}
+
+std::unique_ptr<Catalog> catalog_of(const FederationSettings& settings, Log& log) {
+    auto live = make_lazy_catalog({.url = settings.catalog_url,
+                                   .retry = std::chrono::seconds(1),
+                                   .known_trouble = settings.known_trouble,
+                                   .open = {}},
+                                  log);
+    auto store = std::make_unique<StubStore>(
+        StubStore::Settings{.directory = settings.own_state,
+                            .server = settings.server,
+                            .catalog = describe_catalog_url(settings.catalog_url)},
+        log);
+    return make_remembering_catalog({.server = settings.server,
+                                     .lifetime = settings.stub_lifetime,
+                                     .known_trouble = settings.known_trouble},
+                                    std::move(live), std::move(store), log);
+}
+
 std::unique_ptr<Publisher> publisher_of(const FederationSettings& settings,
                                         const FederationParts& parts, Log& log) {
     if (settings.uri.empty()) {
@@ -195,6 +232,7 @@ Result<FederationSettings> check_federation(FederationSettings settings, Log& lo
             return std::unexpected(credentials.error());
         }
     }
+    prepare_state(settings, log);
     if (auto checked = check_catalog(settings, log); !checked) {
         return std::unexpected(checked.error());
     }
@@ -211,6 +249,7 @@ Result<std::unique_ptr<Federation>> start_federation(FederationSettings settings
     if (auto filled = fill_in(settings); !filled) {
         return std::unexpected(filled.error());
     }
+    prepare_state(settings, log);
     auto repositories = open_repositories(settings);
     if (!repositories) {
         return std::unexpected(repositories.error());
@@ -223,11 +262,7 @@ Result<std::unique_ptr<Federation>> start_federation(FederationSettings settings
     parts.server = settings.server;
     parts.site = settings.site;
     parts.writable = settings.repository_options.writable;
-    parts.catalog = make_lazy_catalog({.url = settings.catalog_url,
-                                       .retry = std::chrono::seconds(1),
-                                       .known_trouble = settings.known_trouble,
-                                       .open = {}},
-                                      log);
+    parts.catalog = catalog_of(settings, log);
     parts.repositories = std::make_unique<RepositorySet>(std::move(*repositories));
     parts.engine = std::move(*engine);
     parts.helpers = make_format_helpers({}, *parts.engine, log);

@@ -17,7 +17,10 @@ class LazyCatalog final : public Catalog {
    public:
     LazyCatalog(LazyCatalogSettings settings, Log& log)
         : settings_(std::move(settings)), log_(log), trouble_(settings_.known_trouble) {
-        (void)acquire(Need::change);
+        // Trouble that is known is not waited for a second time: a call will see.
+        if (settings_.known_trouble.empty()) {
+            (void)acquire(Need::change);
+        }
     }
 
     Result<std::optional<DiskRecord>> find(const DiskName& name) override {

@@ -139,6 +139,17 @@ constexpr std::array kOptions{
                    return store(draft.configuration.federation.catalog_url,
                                 catalog_from(draft.base, text));
                }},
+    OptionInfo{"state", "state", text, "DIR", kServed,
+               "where this machine's servers keep what they know, for when the catalog is away "
+               "(default: $STATE_DIRECTORY, else as for the catalog)",
+               [](Draft& draft, Text text) {
+                   return store_path(draft, draft.configuration.federation.state_directory, text);
+               }},
+    OptionInfo{"stub-ttl", "stub-ttl", number, "SECONDS", kServed,
+               "how long what is known of a disk counts as new (default: 300)",
+               [](Draft& draft, Text text) {
+                   return store_seconds(draft.configuration.federation.stub_lifetime, text, 86'400);
+               }},
     OptionInfo{"server", "server", text, "NAME", kServed,
                "this server's name in the catalog (default: the host name)", set_server},
     OptionInfo{"uri", "uri", text, "NBD-URI", kServed,

@@ -78,6 +78,7 @@ FileTrees trees_of(const ServerConfiguration& configuration, const FederationSet
     CatalogFiles files = catalog_files(catalog);
     trees.writable.insert(trees.writable.end(), files.writable.begin(), files.writable.end());
     trees.readable.insert(trees.readable.end(), files.readable.begin(), files.readable.end());
+    add_tree(trees.writable, settings.own_state);
     for (const std::string& path :
          {configuration.tls.certificates, configuration.tls.psk_file, configuration.peer_keys,
           settings.relay.tls.certificates, settings.relay.tls.psk_file}) {
@@ -196,7 +197,11 @@ class Program {
         if (!policy) {
             return std::unexpected(std::move(policy.error()));
         }
-        auto settings = check_federation(configuration_.federation, log_);
+        FederationSettings wished = configuration_.federation;
+        if (wished.state_directory.empty()) {
+            wished.state_directory = default_state_directory();
+        }
+        auto settings = check_federation(std::move(wished), log_);
         if (!settings) {
             return std::unexpected(std::move(settings.error()));
         }
