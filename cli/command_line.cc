@@ -72,8 +72,8 @@ void Parser::add_shared_options() {
     app.add_flag("--json{whole}", raw.json,
                  "machine-readable; --json=lines: one object a line for lists");
     app.add_option("--server", raw.server,
-                   "this server's name (or SIGNPOST_SERVER; default: the host name); for rm and "
-                   "uri: that server")
+                   "this server's name (or SIGNPOST_SERVER; default: the host name); for rm, uri "
+                   "and explain: that server")
         ->type_name("NAME");
     app.add_option("--uri", raw.uri, "how clients reach the server that add and scan publish for")
         ->type_name("NBD-URI");
@@ -140,6 +140,11 @@ void Parser::add_other_verbs() {
     verify->add_option("DISK", raw.disks);
     verify->add_flag("--trust-holes", raw.trust_holes,
                      "believe foreign servers, too, that a hole is zero, and do not read it");
+    CLI::App* explain = verb(app, "explain");
+    explain->add_option("DISK", raw.disk)->required();
+    explain->add_flag("--check", raw.check,
+                      "ask each server now, too; exit 6 if one to be asked "
+                      "does not answer");
     verb(app, "status");
     verb(app, "doctor");
     CLI::App* catalog = app.add_subcommand("catalog", "make the catalog");

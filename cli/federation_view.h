@@ -25,6 +25,11 @@ class FederationView {
     // USE write makes a catalog that is missing.
     static Outcome<FederationView> open(const Options& options, CatalogUse use);
 
+    // What a server remembers, in place of the catalog.
+    static FederationView of(const Options& options, std::unique_ptr<Catalog> catalog) {
+        return FederationView(options, std::move(catalog));
+    }
+
     Catalog& catalog() const { return *catalog_; }
     const Options& options() const { return *options_; }
 

@@ -91,13 +91,18 @@ struct VerifyVerb {
     bool trust_holes;
 };
 
+struct ExplainVerb {
+    DiskName disk;
+    bool check;
+};
+
 struct StatusVerb {};
 struct DoctorVerb {};
 struct CatalogInitVerb {};
 
 using Verb = std::variant<ListVerb, FindVerb, WhereVerb, InfoVerb, UriVerb, ServersListVerb,
                           ServersAddVerb, ServersRemoveVerb, AddVerb, RemoveVerb, ScanVerb,
-                          VerifyVerb, StatusVerb, DoctorVerb, CatalogInitVerb>;
+                          VerifyVerb, ExplainVerb, StatusVerb, DoctorVerb, CatalogInitVerb>;
 
 struct Invocation {
     Options options;

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "catalog/resolver.h"
 #include "terminal/text.h"
 
 namespace signpost {
@@ -198,7 +199,64 @@ std::string status_json(const StatusReport& report) {
                    {"single_copy_disks", report.single_copy_disks},
                    {"all_disks_seen", report.all_disks_seen},
                    {"skipped_rows", report.skipped_rows},
+                   {"catalog_error", or_null(report.trouble)},
+                   {"knowledge", report.trouble.empty() ? "catalog" : "stubs"},
+                   {"as_of", time_or_null(report.as_of)},
                    {"servers", servers}},
+                  kIndent);
+}
+
+namespace {
+
+Json step_json(const ExplainStep& step) {
+    const Location& location = step.location;
+    Json json = {
+        {"place", step.place == 0 ? Json(nullptr) : Json(step.place)},
+        {"server", location.server},
+        {"passed_over", or_null(step.passed_over)},
+        {"state", to_string(location.state)},
+        {"generation", location.generation},
+        {"digest", or_null(location.digest)},
+        {"size", location.size},
+        {"read_only", location.read_only},
+        {"site", step.server ? or_null(step.server->site) : Json(nullptr)},
+        {"same_site", step.same_site},
+        {"priority", location.priority},
+        {"server_priority", step.server ? Json(step.server->priority) : Json(nullptr)},
+        {"heartbeat_age_s", step.heartbeat_age < 0 ? Json(nullptr) : Json(step.heartbeat_age)},
+        {"silent", step.silent},
+        {"stands_in", step.stands_in},
+        {"asked_for", step.asked_for ? Json(step.asked_for->str()) : Json(nullptr)}};
+    if (step.probe) {
+        add_probe(json, *step.probe);
+    }
+    return json;
+}
+
+}  // namespace
+
+std::string explain_json(const ExplainReport& report) {
+    Json steps = Json::array();
+    for (const ExplainStep& step : report.steps) {
+        steps.push_back(step_json(step));
+    }
+    Json stubs = nullptr;
+    if (!report.stubs_server.empty()) {
+        stubs = {{"server", report.stubs_server},
+                 {"as_of", time_or_null(report.stubs_as_of)},
+                 {"agree", report.trouble.empty() ? Json(report.stubs_agree) : Json(nullptr)}};
+    }
+    return dumped({{"disk", report.disk.str()},
+                   {"server", report.server},
+                   {"site", or_null(report.site)},
+                   {"catalog", report.catalog},
+                   {"catalog_error", or_null(report.trouble)},
+                   {"knowledge", report.trouble.empty() ? "catalog" : "stubs"},
+                   {"stubs", stubs},
+                   {"own_image", report.own ? Json(to_string(report.own->state)) : Json(nullptr)},
+                   {"order", kOrderText},
+                   {"steps", steps},
+                   {"result", report.result}},
                   kIndent);
 }
 

@@ -59,6 +59,40 @@ struct StatusReport {
     std::uint64_t skipped_rows = 0;
     std::vector<Server> servers;
     std::int64_t now = 0;
+    std::string trouble;  // the catalog does not answer, and this is what stubs say; empty: it does
+    std::string knowledge;   // whose stubs, as of when
+    std::int64_t as_of = 0;  // of the stubs; 0: not known, or the catalog answers
+};
+
+// A location on the way from a server to a disk.
+struct ExplainStep {
+    Location location;
+    std::optional<Server> server = {};
+    unsigned place = 0;            // from 1, in the order of asking; 0: passed over
+    std::string passed_over = {};  // why
+    bool same_site = false;
+    bool silent = false;              // no heartbeat for too long
+    bool stands_in = false;           // for the first, in the middle of reading
+    std::int64_t heartbeat_age = -1;  // seconds by the catalog's clock; below 0: none, or not asked
+    std::optional<NbdUri> asked_for = {};
+    std::optional<ProbeResult> probe = {};
+};
+
+struct ExplainReport {
+    DiskName disk;
+    std::string server = {};  // from whose view
+    std::string site = {};
+    std::string catalog = {};
+    std::string trouble = {};       // why stubs answer in the catalog's place; empty: they do not
+    std::string stubs_server = {};  // empty: no stubs here
+    std::string stubs_text = {};
+    std::int64_t stubs_as_of = 0;
+    bool stubs_agree = false;
+    std::optional<Location> own = {};
+    std::vector<ExplainStep> steps = {};  // routes in their order, then those passed over
+    unsigned routes = 0;
+    std::string result = {};
+    std::int64_t now = 0;
 };
 
 struct Finding {
@@ -91,18 +125,19 @@ std::string removal_json(const std::string& what, const std::vector<std::string>
 std::string publish_json(const PublishReport& report);
 std::string verify_item_json(const VerifyReport& report);
 std::string status_json(const StatusReport& report);
+std::string explain_json(const ExplainReport& report);
 std::string doctor_json(const std::vector<Finding>& findings);
 std::string catalog_json(const std::string& description);
 
 // A list, an item at a time: `[`, items, `]`, or one item a line.
 class JsonList {
- public:
+   public:
     explicit JsonList(bool lines) : lines_(lines) {}
 
     std::string item(const std::string& json);
     std::string end() const;
 
- private:
+   private:
     bool lines_;
     bool first_ = true;
 };

@@ -184,8 +184,8 @@ Outcome<Verb> verb_with_disk(const RawArguments& raw) {
     if (!disk) {
         return std::unexpected(disk.error());
     }
-    if constexpr (std::is_same_v<V, WhereVerb>) {
-        return WhereVerb{std::move(*disk), raw.check};
+    if constexpr (std::is_same_v<V, WhereVerb> || std::is_same_v<V, ExplainVerb>) {
+        return V{std::move(*disk), raw.check};
     } else {
         return V{std::move(*disk)};
     }
@@ -251,6 +251,7 @@ Outcome<Verb> take_verb(const RawArguments& raw) {
         {"ls", [](const RawArguments& r) -> Outcome<Verb> { return ListVerb{r.pattern}; }},
         {"find", find},
         {"where", verb_with_disk<WhereVerb>},
+        {"explain", verb_with_disk<ExplainVerb>},
         {"info", verb_with_disk<InfoVerb>},
         {"uri", verb_with_disk<UriVerb>},
         {"rm", verb_with_disk<RemoveVerb>},

@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "cli/federation_view.h"
+#include "cli/host_stubs.h"
 #include "cli/json_output.h"
 #include "cli/verbs.h"
 #include "terminal/text.h"
@@ -53,6 +54,33 @@ Outcome<StatusReport> gather(FederationView& view) {
     return report;
 }
 
+Outcome<StatusReport> of_catalog(const Options& options) {
+    auto view = FederationView::open(options, CatalogUse::read);
+    if (!view) {
+        return std::unexpected(view.error());
+    }
+    return gather(*view);
+}
+
+// What a server of this machine knew of the catalog when it last heard from it.
+Outcome<StatusReport> of_stubs(const Options& options, const std::string& trouble) {
+    auto stubs = open_host_stubs(options);
+    if (!stubs) {
+        return failure(ExitCode::catalog_unreachable, stubs.error().message);
+    }
+    auto view = FederationView::of(options, std::move(stubs->kept.rows));
+    auto report = gather(view);
+    if (report) {
+        report->catalog = describe_catalog_url(options.catalog);
+        report->schema = 0;
+        report->change_sequence = stubs->kept.note.sequence;
+        report->trouble = trouble;
+        report->knowledge = stubs_text(*stubs, report->now);
+        report->as_of = stubs->as_of(report->now);
+    }
+    return report;
+}
+
 Cell state_cell(const Server& server, std::int64_t now) {
     if (server.kind == ServerKind::foreign) {
         return {"foreign", Tone::faint};
@@ -70,6 +98,11 @@ void print(const Context& context, const StatusReport& report) {
     const std::string schema = report.schema == 0 ? "" : fmt::format(", schema {}", report.schema);
     console.out(fmt::format("catalog    {}{}, change {}\n", escaped(report.catalog, 400), schema,
                             report.change_sequence));
+    if (!report.trouble.empty()) {
+        console.out(fmt::format("           {}\n",
+                                console.toned(Tone::bad, "unreachable: " + report.trouble)));
+        console.out(fmt::format("known by   {}\n", report.knowledge));
+    }
     console.out(fmt::format("disks      {} in {}\n", report.totals.disks,
                             counted(report.totals.locations, "location")));
     console.out(fmt::format("one copy   {}{}\n", report.all_disks_seen ? "" : "at least ",
@@ -84,7 +117,7 @@ void print(const Context& context, const StatusReport& report) {
     Table table({{"server"}, {"state"}, {"site"}, {"uri"}}, style);
     for (const Server& server : report.servers) {
         table.add({{server.name},
-                   state_cell(server, report.now),
+                   state_cell(server, report.trouble.empty() ? report.now : report.as_of),
                    {server.site.empty() ? "-" : escaped(server.site)},
                    {server.uris.empty() ? "-" : server.uris.front().str()}});
     }
@@ -96,11 +129,13 @@ void print(const Context& context, const StatusReport& report) {
 }  // namespace
 
 VerbResult run(const Context& context, const StatusVerb& /*verb*/) {
-    auto view = FederationView::open(context.options, CatalogUse::read);
-    if (!view) {
-        return std::unexpected(view.error());
+    auto report = of_catalog(context.options);
+    if (!report && report.error().code == ExitCode::catalog_unreachable) {
+        auto remembered = of_stubs(context.options, report.error().message);
+        if (remembered) {
+            report = std::move(*remembered);
+        }
     }
-    const auto report = gather(*view);
     if (!report) {
         return std::unexpected(report.error());
     }
@@ -109,7 +144,7 @@ VerbResult run(const Context& context, const StatusVerb& /*verb*/) {
     } else {
         print(context, *report);
     }
-    return ExitCode::ok;
+    return report->trouble.empty() ? ExitCode::ok : ExitCode::catalog_unreachable;
 }
 
 }  // namespace signpost

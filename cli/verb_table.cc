@@ -60,6 +60,11 @@ constexpr std::array kVerbs{
              "no-header tls-certificates tls-psk tls-username",
              "signpost verify web01/vda\n"
              "signpost verify --json\n"},
+    VerbInfo{"explain", "", "DISK", "show how a server finds a disk, step by step, and why",
+             "no-header columns tls-certificates tls-psk tls-username",
+             "signpost explain web01/vda\n"
+             "signpost explain web01/vda --check\n"
+             "signpost explain web01/vda --server gate --json | jq -r .result\n"},
     VerbInfo{"status", "", "", "show the catalog and the servers on one screen", "no-header",
              "signpost status\n"
              "signpost status --json | jq .single_copy_disks\n"},

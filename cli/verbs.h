@@ -38,6 +38,7 @@ VerbResult run(const Context& context, const AddVerb& verb);
 VerbResult run(const Context& context, const RemoveVerb& verb);
 VerbResult run(const Context& context, const ScanVerb& verb);
 VerbResult run(const Context& context, const VerifyVerb& verb);
+VerbResult run(const Context& context, const ExplainVerb& verb);
 VerbResult run(const Context& context, const StatusVerb& verb);
 VerbResult run(const Context& context, const DoctorVerb& verb);
 VerbResult run(const Context& context, const CatalogInitVerb& verb);

@@ -4,7 +4,7 @@
 # Completion of signpost(1) for bash: verbs, options, and the names of disks and servers, which the
 # command itself gives. A catalog that does not answer completes nothing.
 
-_signpost_verbs='ls list find where which info uri servers add rm scan verify status doctor catalog'
+_signpost_verbs='ls list find where which info uri servers add rm scan verify explain status doctor catalog'
 _signpost_options='--catalog --json --json=lines --server --bytes --color --help'
 
 # The command as typed, with its --catalog if there is one.
@@ -45,7 +45,7 @@ _signpost_options_of() {
     local tls='--tls-certificates --tls-psk --tls-username' table='--no-header --columns'
     case $1 in
     ls | list | find) echo "$table --limit" ;;
-    where | which) echo "$table --check $tls" ;;
+    where | which | explain) echo "$table --check $tls" ;;
     info | doctor) echo "$tls" ;;
     verify) echo "--no-header --trust-holes $tls" ;;
     'servers add') echo "--foreign --site --priority --dry-run $tls" ;;
@@ -92,7 +92,7 @@ _signpost_argument() {
     '') _signpost_words "$_signpost_verbs" "$current" ;;
     servers) _signpost_words 'list add rm' "$current" ;;
     catalog) _signpost_words 'init' "$current" ;;
-    ls | list | where | which | info | uri | rm | verify)
+    ls | list | where | which | info | uri | rm | verify | explain)
         [[ $place == 0 || $verb == verify ]] && _signpost_disks "$current"
         ;;
     'servers rm' | 'servers add')
