@@ -39,6 +39,9 @@ void CatalogFeed::beat(HeldImages& held) {
         return;
     }
     beat_at_ = Clock::now() + interval_;
+    if (!registered_ && !registers(held)) {
+        return;
+    }
     const auto alive = catalog_.heartbeat(server_.name, server_.instance);
     if (alive) {
         if (!held.has_news()) {
@@ -63,18 +66,29 @@ CatalogFeed::Clock::time_point CatalogFeed::next_beat() const {
 
 void CatalogFeed::register_again(HeldImages& held) {
     held.tell_everything();
-    const auto put = catalog_.put_server(server_);
-    if (put) {
-        retry_at_ = Clock::now();
+    if (registers(held)) {
         log_.info(
             fmt::format("server '{}' was not in the catalog any more; it is registered again, "
                         "with all its images",
                         server_.name));
-    } else if (put.error().code == Errc::conflict) {
+    }
+}
+
+bool CatalogFeed::registers(HeldImages& held) {
+    const auto put = catalog_.put_server(server_);
+    if (put) {
+        registered_ = true;
+        if (held.has_news()) {
+            retry_at_ = Clock::now();
+        }
+        return true;
+    }
+    if (put.error().code == Errc::conflict) {
         lose_name(put.error());
     } else {
         failed(put.error());
     }
+    return false;
 }
 
 void CatalogFeed::failed(const Error& error) {

@@ -26,6 +26,10 @@ class CatalogFeed {
     CatalogFeed(const CatalogFeed&) = delete;
     CatalogFeed& operator=(const CatalogFeed&) = delete;
 
+    // The server has not been registered yet, because the catalog was away when it started: the
+    // catalog may know it as it ran before.
+    void register_first() { registered_ = false; }
+
     // Each does what is due by now, and waits for the catalog no longer than one call may take.
     void publish(HeldImages& held);
     void beat(HeldImages& held);
@@ -36,6 +40,7 @@ class CatalogFeed {
 
    private:
     void register_again(HeldImages& held);
+    bool registers(HeldImages& held);
     void failed(const Error& error);
     void works();
     void lose_name(const Error& error);
@@ -50,6 +55,7 @@ class CatalogFeed {
     Clock::duration delay_{};
     bool in_trouble_ = false;
     bool name_lost_ = false;
+    bool registered_ = true;
 };
 
 }  // namespace signpost

@@ -215,6 +215,7 @@ std::unique_ptr<Publisher> publisher_of(const FederationSettings& settings,
     }
     PublisherSettings publishing;
     publishing.server = server_of(settings);
+    publishing.registered = settings.known_trouble.empty();
     return start_publisher(std::move(publishing), *parts.repositories, *parts.catalog, log);
 }
 

@@ -54,6 +54,9 @@ class LivePublisher final : public Publisher {
 
    private:
     void run() {
+        if (!settings_.registered) {
+            feed_.register_first();
+        }
         while (!stopping_) {
             const auto now = Clock::now();
             if (now >= scan_at_) {

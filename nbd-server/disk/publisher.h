@@ -21,6 +21,7 @@ namespace signpost {
 
 struct PublisherSettings {
     Server server;                           // as registered: name, URIs, site, instance
+    bool registered = true;                  // false: the catalog was away; do it first
     std::chrono::milliseconds settle{1000};  // a file younger than this is looked at twice
     std::chrono::seconds rescan{300};
     std::chrono::seconds heartbeat = kHeartbeatInterval;

@@ -24,7 +24,6 @@ constexpr std::size_t kCostsAtOnce = 100;
 constexpr milliseconds kGather{200};  // news are written together
 constexpr milliseconds kFirstPause{100};
 constexpr milliseconds kLongestPause{1000};
-constexpr seconds kServersEvery{30};
 constexpr seconds kNoteEvery{30};
 constexpr std::chrono::hours kUnusedFor{12};
 
@@ -299,7 +298,7 @@ void StubKeeper::saw(std::uint64_t sequence, Clock::time_point asked) {
         round_wanted_ = true;
     }
     if (asked >= servers_at_ && write_servers()) {
-        servers_at_ = asked + kServersEvery;
+        servers_at_ = asked + settings_.servers;
     }
     if (round_wanted_ && !round_ && asked >= next_round_) {
         begin_round(sequence, asked);

@@ -42,6 +42,7 @@ struct StubKeeperSettings {
     std::chrono::milliseconds lifetime{300'000};  // of a stub: then it is looked at again
     std::chrono::milliseconds probe{5000};        // between two looks at the change sequence
     std::chrono::milliseconds shortest_round{2000};
+    std::chrono::milliseconds servers{30'000};  // between two looks at who is alive
     std::string known_trouble;  // of the catalog at start; empty: none
 
     // Seam for tests: seconds since 1970.

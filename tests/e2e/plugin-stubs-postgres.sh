@@ -24,35 +24,33 @@ open_session "$(disk_uri alpha a)"
 expect_read 0 65536 "$tmp/beta/a.raw"
 
 freeze_postgres db
-opens_within 1000 "$(disk_uri alpha a)" "$tmp/beta/a.raw"
-opens_within 300 "$(disk_uri alpha a)" "$tmp/beta/a.raw"
-opens_within 300 "$(disk_uri alpha own)" "$tmp/alpha/own.raw"
+opens_within 1000 alpha a "$tmp/beta/a.raw"
+opens_within 300 alpha a "$tmp/beta/a.raw"
+opens_within 300 alpha own "$tmp/alpha/own.raw"
 expect_read 65536 65536 "$tmp/beta/a.raw"
-[ "$answer_ms" -lt 300 ] || fail "a read took $answer_ms ms"
 lists_as_stale "${uri[alpha]}" a || fail "the list does not say how old it is"
 kill_server alpha
 restart_server alpha
-opens_within 1000 "$(disk_uri alpha a)" "$tmp/beta/a.raw"
+opens_within 1000 alpha a "$tmp/beta/a.raw"
 mv "$tmp/beta/moves.raw" "$tmp/gamma/"
-cannot_read "$(disk_uri alpha moves)" 1000
+cannot_read "$(disk_uri alpha moves)" 2000
 
 thaw_postgres db
 wait_published gamma moves
-opens_within 1000 "$(disk_uri alpha moves)" "$tmp/gamma/moves.raw"
+opens_within 1000 alpha moves "$tmp/gamma/moves.raw"
 wait_known alpha a moves
 
 stop_postgres db
-opens_within 1000 "$(disk_uri alpha a)" "$tmp/beta/a.raw"
-opens_within 300 "$(disk_uri alpha own)" "$tmp/alpha/own.raw"
-restart_server_without_catalog() {
-    kill_server "$1"
-    restart_server "$1"
-}
-restart_server_without_catalog alpha
-opens_within 1000 "$(disk_uri alpha moves)" "$tmp/gamma/moves.raw"
+opens_within 1000 alpha a "$tmp/beta/a.raw"
+opens_within 300 alpha own "$tmp/alpha/own.raw"
+kill_server alpha
+restart_server alpha
+opens_within 1000 alpha moves "$tmp/gamma/moves.raw"
 ! signpost status --server alpha >"$tmp/status" || fail "status of a catalog that is away is 0"
 has 'known by *stubs of server alpha, as of 2' <"$tmp/status" || fail "$(cat "$tmp/status")"
 
 restart_postgres db
 is_present() { ! lists_as_stale "${uri[alpha]}" a; }
 wait_until is_present
+cp "$tmp/alpha/own.raw" "$tmp/alpha/new.raw"
+wait_published alpha new # although it was started without the catalog

@@ -18,16 +18,16 @@ open_session "$(disk_uri alpha a)"
 expect_read 0 65536 "$tmp/beta/a.raw"
 
 mv "$tmp/catalog" "$tmp/away"
-opens_within 1000 "$(disk_uri alpha a)" "$tmp/beta/a.raw"
-opens_within 1000 "$(disk_uri alpha own)" "$tmp/alpha/own.raw"
+opens_within 1000 alpha a "$tmp/beta/a.raw"
+opens_within 1000 alpha own "$tmp/alpha/own.raw"
 expect_read 65536 65536 "$tmp/beta/a.raw"
 lists_as_stale "${uri[alpha]}" a || fail "the list does not say how old it is"
-cannot_read "$(disk_uri alpha unheard-of)" 1000
+cannot_read "$(disk_uri alpha unheard-of)" 2000
 
 kill_server alpha
 restart_server alpha
-opens_within 1000 "$(disk_uri alpha a)" "$tmp/beta/a.raw"
-opens_within 1000 "$(disk_uri alpha own)" "$tmp/alpha/own.raw"
+opens_within 1000 alpha a "$tmp/beta/a.raw"
+opens_within 1000 alpha own "$tmp/alpha/own.raw"
 
 ! signpost status >"$tmp/status" 2>/dev/null || fail "status of a catalog that is away is 0"
 if ! signpost status --server alpha --json >"$tmp/status.json"; then

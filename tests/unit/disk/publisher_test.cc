@@ -288,6 +288,17 @@ TEST_F(PublisherTest, RegistersAgainWhenTheCatalogWasMadeAnew) {
     EXPECT_TRUE(wait_for_log("registered again"));
 }
 
+TEST_F(PublisherTest, RegistersWhatCouldNotBeRegisteredAtTheStart) {
+    // The catalog was away, and knows the process that ran before.
+    settings.server.instance = "two";
+    settings.registered = false;
+    tree.write("a.raw", "x");
+    start();
+    ASSERT_TRUE(wait_for("a"));
+    EXPECT_EQ(catalog.find_server("beta").value()->instance, "two");
+    EXPECT_EQ(lines_with("used by another process"), 0);
+}
+
 // The clock of the catalog's lease is long past for the second instance.
 class LostNameCatalog final : public MemoryCatalog {
    public:

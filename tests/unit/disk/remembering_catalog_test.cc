@@ -112,6 +112,7 @@ class RememberingCatalogTest : public testing::Test {
         settings.lifetime = milliseconds(200);
         settings.probe = milliseconds(10);
         settings.shortest_round = milliseconds(10);
+        settings.servers = milliseconds(50);
         settings.known_trouble = database_.away ? "the database is on holiday" : "";
         settings.wall_clock = [this] { return wall_.load(); };
         return make_remembering_catalog(std::move(settings), std::make_unique<Connected>(database_),
