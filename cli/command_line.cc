@@ -147,10 +147,19 @@ void Parser::add_other_verbs() {
                       "does not answer");
     verb(app, "status");
     verb(app, "doctor");
-    CLI::App* catalog = app.add_subcommand("catalog", "make the catalog");
+    CLI::App* catalog = app.add_subcommand("catalog", "make, save or move the catalog");
     catalog->fallthrough();
     catalog->require_subcommand(1);
     verb(*catalog, "catalog init");
+    verb(*catalog, "catalog export")->add_option("FILE", raw.file);
+    CLI::App* import = verb(*catalog, "catalog import");
+    import->add_option("FILE", raw.file)->required();
+    import->add_flag("--merge", raw.merge, "into a catalog that is not empty: the newest counts");
+    verb(*catalog, "catalog migrate")->add_option("TO-URL", raw.to)->required();
+    CLI::App* rebuild = verb(*catalog, "catalog rebuild");
+    rebuild->add_option("--from", raw.from, "servers' state directories, or one that has them")
+        ->type_name("DIR");
+    rebuild->add_flag("--merge", raw.merge, "into a catalog that is not empty: the newest counts");
 }
 
 // ---- help

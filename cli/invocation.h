@@ -100,9 +100,29 @@ struct StatusVerb {};
 struct DoctorVerb {};
 struct CatalogInitVerb {};
 
+struct CatalogExportVerb {
+    std::string file;  // empty or "-": standard output
+};
+
+struct CatalogImportVerb {
+    std::string file;  // "-": standard input
+    bool merge;
+};
+
+struct CatalogMigrateVerb {
+    std::string to;  // URL
+};
+
+struct CatalogRebuildVerb {
+    std::vector<std::string> from;  // never empty
+    bool merge;
+};
+
 using Verb = std::variant<ListVerb, FindVerb, WhereVerb, InfoVerb, UriVerb, ServersListVerb,
                           ServersAddVerb, ServersRemoveVerb, AddVerb, RemoveVerb, ScanVerb,
-                          VerifyVerb, ExplainVerb, StatusVerb, DoctorVerb, CatalogInitVerb>;
+                          VerifyVerb, ExplainVerb, StatusVerb, DoctorVerb, CatalogInitVerb,
+                          CatalogExportVerb, CatalogImportVerb, CatalogMigrateVerb,
+                          CatalogRebuildVerb>;
 
 struct Invocation {
     Options options;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
-// The only file that knows nlohmann-json.
+// With catalog_file.cc the only file that knows nlohmann-json.
 
 #include "cli/json_output.h"
 

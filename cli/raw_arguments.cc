@@ -241,6 +241,13 @@ Outcome<Verb> find(const RawArguments& raw) {
     return FindVerb{raw.text};
 }
 
+Outcome<Verb> catalog_migrate(const RawArguments& raw) {
+    if (raw.to.empty()) {
+        return usage("catalog migrate TO-URL: a URL such as postgresql://HOST/DATABASE");
+    }
+    return CatalogMigrateVerb{raw.to};
+}
+
 Outcome<Verb> take_verb(const RawArguments& raw) {
     using Make = Outcome<Verb> (*)(const RawArguments&);
     struct Entry {
@@ -270,6 +277,17 @@ Outcome<Verb> take_verb(const RawArguments& raw) {
         {"status", [](const RawArguments&) -> Outcome<Verb> { return StatusVerb{}; }},
         {"doctor", [](const RawArguments&) -> Outcome<Verb> { return DoctorVerb{}; }},
         {"catalog init", [](const RawArguments&) -> Outcome<Verb> { return CatalogInitVerb{}; }},
+        {"catalog export",
+         [](const RawArguments& r) -> Outcome<Verb> { return CatalogExportVerb{r.file}; }},
+        {"catalog import",
+         [](const RawArguments& r) -> Outcome<Verb> {
+             return CatalogImportVerb{r.file, r.merge};
+         }},
+        {"catalog migrate", catalog_migrate},
+        {"catalog rebuild",
+         [](const RawArguments& r) -> Outcome<Verb> {
+             return CatalogRebuildVerb{r.from, r.merge};
+         }},
     };
     const auto entry = std::ranges::find(kMakers, std::string_view(raw.verb), &Entry::name);
     if (entry == std::end(kMakers)) {
@@ -291,6 +309,10 @@ Outcome<Invocation> check_arguments(const RawArguments& raw, const Defaults& def
     auto options = take_options(raw, defaults);
     if (!options) {
         return std::unexpected(options.error());
+    }
+    if (auto* rebuild = std::get_if<CatalogRebuildVerb>(&*verb);
+        rebuild != nullptr && rebuild->from.empty()) {
+        rebuild->from.push_back(defaults.state_directory);
     }
     return Invocation{std::move(*options), std::move(*verb)};
 }

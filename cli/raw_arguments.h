@@ -20,6 +20,7 @@ struct Defaults {
     std::string catalog;  // SIGNPOST_CATALOG, else the place of the embedded catalog
     std::string server;   // SIGNPOST_SERVER; empty: the host name
     std::string host_name;
+    std::string state_directory;  // where servers of this machine keep what they know
 };
 
 struct RawArguments {
@@ -30,9 +31,9 @@ struct RawArguments {
     std::string tls_certificates, tls_psk, tls_username;
     bool yes = false, dry_run = false, bytes = false, no_header = false;
 
-    std::string pattern, text, disk, name, server_uri, path, repository, site, priority;
-    std::vector<std::string> disks, directories;
-    bool check = false, foreign = false, prune = false, trust_holes = false;
+    std::string pattern, text, disk, name, server_uri, path, repository, site, priority, file, to;
+    std::vector<std::string> disks, directories, from;
+    bool check = false, foreign = false, prune = false, trust_holes = false, merge = false;
 };
 
 // Fails with usage.

@@ -75,6 +75,17 @@ constexpr std::array kVerbs{
     VerbInfo{"catalog init", "", "", "make the catalog", "",
              "signpost catalog init\n"
              "signpost --catalog sqlite:/srv/signpost/catalog.db catalog init\n"},
+    VerbInfo{"catalog export", "", "[FILE]", "write the whole catalog into a file", "",
+             "signpost catalog export catalog.jsonl\n"
+             "signpost catalog export | zstd >catalog.jsonl.zst\n"},
+    VerbInfo{"catalog import", "", "FILE", "fill an empty catalog from such a file", "",
+             "signpost catalog import catalog.jsonl\n"
+             "zstdcat catalog.jsonl.zst | signpost catalog import -\n"},
+    VerbInfo{"catalog migrate", "", "TO-URL", "copy the whole catalog into an empty one", "",
+             "signpost catalog migrate postgresql://db.example/signpost\n"},
+    VerbInfo{"catalog rebuild", "", "", "make a lost catalog anew from what servers remember", "",
+             "signpost catalog rebuild\n"
+             "signpost catalog rebuild --from alpha-state --from beta-state\n"},
 };
 
 // True when WORD is one of the space-separated LIST.

@@ -42,5 +42,9 @@ VerbResult run(const Context& context, const ExplainVerb& verb);
 VerbResult run(const Context& context, const StatusVerb& verb);
 VerbResult run(const Context& context, const DoctorVerb& verb);
 VerbResult run(const Context& context, const CatalogInitVerb& verb);
+VerbResult run(const Context& context, const CatalogExportVerb& verb);
+VerbResult run(const Context& context, const CatalogImportVerb& verb);
+VerbResult run(const Context& context, const CatalogMigrateVerb& verb);
+VerbResult run(const Context& context, const CatalogRebuildVerb& verb);
 
 }  // namespace signpost

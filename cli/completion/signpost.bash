@@ -91,7 +91,7 @@ _signpost_argument() {
     case $verb in
     '') _signpost_words "$_signpost_verbs" "$current" ;;
     servers) _signpost_words 'list add rm' "$current" ;;
-    catalog) _signpost_words 'init' "$current" ;;
+    catalog) _signpost_words 'init export import migrate rebuild' "$current" ;;
     ls | list | where | which | info | uri | rm | verify | explain)
         [[ $place == 0 || $verb == verify ]] && _signpost_disks "$current"
         ;;
