@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <tuple>
 #include <vector>
 
 namespace signpost {
@@ -76,34 +77,40 @@ Result<void> DigestTree::add(std::span<const std::byte> chunk) {
     if (!digest) {
         return std::unexpected(digest.error());
     }
-    return add_digest(*digest, chunk.size());
+    return add_digest(*digest);
 }
 
 Result<void> DigestTree::add_zero_chunk() {
     const std::uint64_t bytes = next_chunk_bytes();
-    if (bytes == kChunkBytes && zero_chunk_known_) {
-        return add_digest(zero_chunk_, bytes);
+    if (bytes == 0) {
+        return fail(Errc::invalid, "a chunk of zeroes where none was due");
     }
-    const std::vector<std::byte> zeroes(bytes);
+    if (bytes == kChunkBytes && zero_chunk_known_) {
+        return add_digest(zero_chunk_);
+    }
+    const auto digest = digest_of_zeroes(bytes);
+    if (!digest) {
+        return std::unexpected(digest.error());
+    }
     if (bytes == kChunkBytes) {
-        const auto digest = sha256(zeroes);
-        if (!digest) {
-            return std::unexpected(digest.error());
-        }
         zero_chunk_ = *digest;
         zero_chunk_known_ = true;
-        return add_digest(zero_chunk_, bytes);
     }
-    return add(zeroes);
+    return add_digest(*digest);
 }
 
-Result<void> DigestTree::add_digest(const ChunkDigest& digest, std::uint64_t bytes) {
+Result<void> DigestTree::add_digest(const ChunkDigest& digest) {
+    const std::uint64_t bytes = next_chunk_bytes();
+    if (bytes == 0) {
+        return fail(Errc::invalid, "a chunk's digest where none was due");
+    }
     const int code =
         ::gnutls_hash(static_cast<gnutls_hash_hd_t>(root_.get()), digest.data(), digest.size());
     if (code < 0) {
         return hash_failed(code);
     }
     added_ += bytes;
+    last_ = digest;
     return {};
 }
 
@@ -125,6 +132,43 @@ Result<std::string> DigestTree::finish() {
         text += fmt::format("{:02x}", std::to_integer<unsigned>(byte));
     }
     return text;
+}
+
+Result<DigestTree::ChunkDigest> digest_of_chunk(std::span<const std::byte> chunk) {
+    return sha256(chunk);
+}
+
+Result<DigestTree::ChunkDigest> digest_of_zeroes(std::uint64_t bytes) {
+    return sha256(std::vector<std::byte>(bytes));
+}
+
+Result<DigestTree::Leaves> prove_leaves(std::span<const std::byte> bytes, std::uint64_t size,
+                                        std::string_view digest) {
+    constexpr std::size_t kLeaf = std::tuple_size_v<DigestTree::ChunkDigest>;
+    if (bytes.size() % kLeaf != 0 || bytes.size() / kLeaf != chunk_count(size)) {
+        return fail(Errc::invalid,
+                    fmt::format("{} bytes of chunk digests where {} chunks have {}", bytes.size(),
+                                chunk_count(size), chunk_count(size) * kLeaf));
+    }
+    auto tree = DigestTree::start(size);
+    if (!tree) {
+        return std::unexpected(tree.error());
+    }
+    DigestTree::Leaves leaves(bytes.size() / kLeaf);
+    for (std::size_t i = 0; i < leaves.size(); ++i) {
+        std::ranges::copy(bytes.subspan(i * kLeaf, kLeaf), leaves[i].begin());
+        if (auto added = tree->add_digest(leaves[i]); !added) {
+            return std::unexpected(added.error());
+        }
+    }
+    const auto root = tree->finish();
+    if (!root) {
+        return std::unexpected(root.error());
+    }
+    if (*root != digest) {
+        return fail(Errc::invalid, "these chunk digests do not give the disk's digest");
+    }
+    return leaves;
 }
 
 }  // namespace signpost

@@ -8,7 +8,11 @@
 // because a chunk known to be zero then costs nothing, and two copies that differ can be compared
 // by chunk.
 //
-// Pure: bytes in, text out; memory does not grow with the disk. Threads: one at a time.
+// The chunks' digests in order are the disk's *leaves*: whoever has them, and knows that they give
+// the digest (prove_leaves), can check each chunk by itself.
+//
+// Pure: bytes in, text out; memory does not grow with the disk, but for leaves: 8 MiB for each TiB.
+// Threads: one at a time.
 
 #pragma once
 
@@ -18,6 +22,8 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "catalog/error.h"
 
@@ -27,6 +33,7 @@ class DigestTree {
  public:
     static constexpr std::uint64_t kChunkBytes = 4 * 1024 * 1024;
     using ChunkDigest = std::array<std::byte, 32>;
+    using Leaves = std::vector<ChunkDigest>;
 
     // For a disk of SIZE bytes. io when GnuTLS refuses to hash.
     static Result<DigestTree> start(std::uint64_t size);
@@ -38,6 +45,10 @@ class DigestTree {
     // the length is not next_chunk_bytes().
     Result<void> add(std::span<const std::byte> chunk);
     Result<void> add_zero_chunk();
+    Result<void> add_digest(const ChunkDigest& digest);  // of a chunk that was hashed before
+
+    // Of the chunk that was added last.
+    const ChunkDigest& last() const { return last_; }
 
     // The digest's text. invalid unless every chunk was added. Call it once, last.
     Result<std::string> finish();
@@ -50,13 +61,29 @@ class DigestTree {
 
     DigestTree(std::uint64_t size, Hash root) : size_(size), root_(std::move(root)) {}
 
-    Result<void> add_digest(const ChunkDigest& digest, std::uint64_t bytes);
-
     std::uint64_t size_;
     std::uint64_t added_ = 0;
     Hash root_;
     ChunkDigest zero_chunk_{};  // of a whole one
     bool zero_chunk_known_ = false;
+    ChunkDigest last_{};
 };
+
+// What a disk of SIZE bytes is cut into.
+constexpr std::uint64_t chunk_count(std::uint64_t size) {
+    return size / DigestTree::kChunkBytes + (size % DigestTree::kChunkBytes == 0 ? 0 : 1);
+}
+constexpr std::uint64_t chunk_bytes(std::uint64_t size, std::uint64_t chunk) {
+    const std::uint64_t left = size - chunk * DigestTree::kChunkBytes;
+    return left < DigestTree::kChunkBytes ? left : DigestTree::kChunkBytes;
+}
+
+// io when GnuTLS refuses to hash.
+Result<DigestTree::ChunkDigest> digest_of_chunk(std::span<const std::byte> chunk);
+Result<DigestTree::ChunkDigest> digest_of_zeroes(std::uint64_t bytes);
+
+// BYTES as the leaves of a disk of SIZE bytes whose digest is DIGEST; invalid when they are not.
+Result<DigestTree::Leaves> prove_leaves(std::span<const std::byte> bytes, std::uint64_t size,
+                                        std::string_view digest);
 
 }  // namespace signpost
