@@ -25,6 +25,8 @@ const char* const kParameterHelp =
     "uri=<NBD-URI>               Where peers reach this server; without it nothing is published.\n"
     "writable=<BOOL>             Let clients write to images and relayed disks (default: false).\n"
     "block-devices=<BOOL>        Serve block devices in repositories, too (default: false).\n"
+    "copies=<BOOL>               Carry out copies and moves that the catalog asks for (default: "
+    "on).\n"
     "site=<NAME>                 Where this server stands; copies on the same site come first.\n"
     "priority=<N>                Of this server for others, lower is asked first (default: 100).\n"
     "peer-timeout=<SECONDS>      How long a request may wait for peers in all (default: 12).\n"
@@ -193,6 +195,7 @@ Result<void> Parameters::set_number(std::string_view key, const char* value) {
 Result<void> Parameters::set_switch(std::string_view key, const char* value) {
     bool* const target = key == "writable"           ? &settings_.repository_options.writable
                          : key == "block-devices"    ? &settings_.repository_options.block_devices
+                         : key == "copies"           ? &settings_.copies
                          : key == "privileged-ports" ? &settings_.relay.allow_privileged_ports
                                                      : nullptr;
     if (target == nullptr) {

@@ -30,6 +30,7 @@ struct FederationSettings {
     std::string uri;                        // empty: serve, but publish no location
     std::string site;
     int priority = kDefaultPriority;
+    bool copies = true;         // carry out jobs of the catalog: bring disks here, give them up
     std::string instance;       // filled by check_federation; empty: made at start
     std::string known_trouble;  // of the catalog, filled by check_federation: told once
     RelaySettings relay;

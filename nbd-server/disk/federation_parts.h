@@ -11,6 +11,7 @@
 #include <memory>
 #include <string>
 
+#include "nbd-server/disk/copier.h"
 #include "nbd-server/disk/federation.h"
 #include "nbd-server/disk/format_helper.h"
 #include "nbd-server/disk/local_disk.h"
@@ -34,6 +35,8 @@ struct FederationParts {
     using BeforeFirstWrite = std::function<Result<void>()>;
     std::function<Result<std::shared_ptr<Disk>>(OpenImage, BeforeFirstWrite)> serve_image;
     std::function<std::shared_ptr<Disk>(RelayPlan)> relay;
+
+    std::unique_ptr<Copier> copier;  // null: the catalog's jobs are not looked at
 };
 
 std::unique_ptr<Federation> make_federation(FederationParts parts, Log& log);

@@ -17,6 +17,7 @@
 #include "nbd-server/disk/federation.h"
 #include "nbd-server/disk/federation_parts.h"
 #include "nbd-server/disk/lazy_catalog.h"
+#include "nbd-server/disk/part_file.h"
 #include "nbd-server/disk/remembering_catalog.h"
 #include "nbd-server/disk/state_directory.h"
 
@@ -219,15 +220,47 @@ std::unique_ptr<Publisher> publisher_of(const FederationSettings& settings,
     return start_publisher(std::move(publishing), *parts.repositories, *parts.catalog, log);
 }
 
+// Copies are made in a directory of their own, which has to be there before the process shuts
+// itself in.
+void prepare_copies(const FederationSettings& settings, const RepositorySet& repositories,
+                    Log& log) {
+    if (!settings.copies || settings.uri.empty() || repositories.empty()) {
+        return;
+    }
+    if (auto staging = open_staging(repositories.repositories().front(), true); !staging) {
+        log.info(fmt::format("this server takes no copies: {}", staging.error().message));
+    }
+}
+
+// The parts but the copier are there.
+std::unique_ptr<Copier> copier_of(const FederationSettings& settings, const FederationParts& parts,
+                                  Log& log) {
+    if (settings.uri.empty()) {
+        return nullptr;
+    }
+    return start_copier({.catalog = *parts.catalog,
+                         .repositories = *parts.repositories,
+                         .log = log,
+                         .server = settings.server,
+                         .site = settings.site,
+                         .accepts = settings.copies,
+                         .relay = parts.relay,
+                         .serve = [serve = parts.serve_image](
+                                      OpenImage image) { return serve(std::move(image), {}); },
+                         .being_written = {}});
+}
+
 }  // namespace
 
 Result<FederationSettings> check_federation(FederationSettings settings, Log& log) {
     if (auto filled = fill_in(settings); !filled) {
         return std::unexpected(filled.error());
     }
-    if (auto repositories = open_repositories(settings); !repositories) {
+    const auto repositories = open_repositories(settings);
+    if (!repositories) {
         return std::unexpected(repositories.error());
     }
+    prepare_copies(settings, *repositories, log);
     if (settings.relay.tls.mode != wire::TlsMode::off) {
         if (auto credentials = load_tls_credentials(settings.relay.tls); !credentials) {
             return std::unexpected(credentials.error());
@@ -277,6 +310,7 @@ Result<std::unique_ptr<Federation>> start_federation(FederationSettings settings
     parts.relay = [&relay_engine = *parts.engine](RelayPlan plan) {
         return make_relayed_disk(relay_engine, std::move(plan));
     };
+    parts.copier = copier_of(settings, parts, log);
     return make_federation(std::move(parts), log);
 }
 

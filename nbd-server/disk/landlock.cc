@@ -59,6 +59,11 @@ std::uint64_t LandlockRules::write_tree() const {
            LANDLOCK_ACCESS_FS_MAKE_REG | LANDLOCK_ACCESS_FS_MAKE_SOCK | (handled_ & kRefer);
 }
 
+std::uint64_t LandlockRules::change_names() const {
+    return LANDLOCK_ACCESS_FS_REMOVE_FILE | LANDLOCK_ACCESS_FS_MAKE_DIR |
+           LANDLOCK_ACCESS_FS_MAKE_REG | (handled_ & kRefer);
+}
+
 bool LandlockRules::allow(int beneath, std::uint64_t rights) {
     struct stat status {};
     if (::fstat(beneath, &status) != 0) {

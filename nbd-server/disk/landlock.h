@@ -34,6 +34,8 @@ class LandlockRules {
     std::uint64_t write_file() const;  // write and cut, as far as the kernel tells these apart
     std::uint64_t write_tree() const;  // and make, rename and remove all but devices
 
+    std::uint64_t change_names() const;  // of files and directories; writes none
+
     // RIGHTS beneath an open file or directory; of a file, those that a file can have.
     bool allow(int beneath, std::uint64_t rights);
 

@@ -94,6 +94,9 @@ void RelayCore::pin(const Route& route, const std::string& fingerprint) {
     if (pin_->location.fingerprint != fingerprint) {
         pin_->location.digest.clear();
     }
+    if (plan_.pinned) {
+        plan_.pinned(route.upstream.location, fingerprint);
+    }
 }
 
 void RelayCore::make_stale(Route& route, const std::string& reason) {

@@ -47,6 +47,10 @@ struct RelayPlan {
     // by the catalog); called on a thread of its own. Empty: no second opinion.
     std::function<Result<std::vector<Upstream>>()> ask_again;
 
+    // Told, on the loop, which copy the content is held to from now on, and the fingerprint that
+    // its server shows. Empty: nobody wants to know.
+    std::function<void(const Location& copy, const std::string& fingerprint)> pinned = {};
+
     // Runs before the first write is sent, on a thread that may block: the place to say that copies
     // are equal no more. A failure fails the write with EIO. Empty: nothing to do.
     std::function<Result<void>()> before_first_write;

@@ -119,6 +119,14 @@ Result<void> set_log_format(Draft& draft, Text text) {
     return {};
 }
 
+Result<void> set_copies(Draft& draft, Text text) {
+    if (text != "on" && text != "off") {
+        return fail(Errc::invalid, fmt::format("\"{}\" is neither on nor off", escaped(text)));
+    }
+    draft.configuration.federation.copies = text == "on";
+    return {};
+}
+
 Result<void> set_audit(Draft& draft, Text text) {
     if (text == "-") {
         draft.configuration.log.audit = text;
@@ -264,6 +272,9 @@ constexpr std::array kOptions{
                    return store(draft.configuration.limits.max_sessions_per_address,
                                 number_in(text, 1, 1'000'000));
                }},
+    OptionInfo{"limits.copies", "copies", text, "SWITCH", kLimits,
+               "on (default): carry out copies and moves that the catalog asks for; off: refuse",
+               set_copies},
     OptionInfo{"limits.memory", "memory", size, "SIZE", kLimits,
                "for all payloads on their way (default: 512M)",
                [](Draft& draft, Text text) {

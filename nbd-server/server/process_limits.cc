@@ -133,6 +133,9 @@ Result<Confinement> confine_to(const FileTrees& trees) {
     for (const std::string& path : trees.writable) {
         sound = rules.allow_path(path.c_str(), read | rules.write_tree()) && sound;
     }
+    for (const std::string& path : trees.landing) {
+        sound = rules.allow_path(path.c_str(), read | rules.change_names()) && sound;
+    }
     if (trees.devices) {
         sound = rules.allow_path("/dev", read | rules.write_file()) && sound;
     }

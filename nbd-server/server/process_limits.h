@@ -30,7 +30,10 @@ Result<void> forbid_new_privileges();
 struct FileTrees {
     std::vector<std::string> readable;  // files or directories with all beneath
     std::vector<std::string> writable;  // read, write, create, remove, rename
-    bool devices = false;               // block devices may be opened
+    // What is beneath may be read; names of files and directories may be made, moved and removed,
+    // but no file be written.
+    std::vector<std::string> landing;
+    bool devices = false;  // block devices may be opened
 };
 
 enum class Confinement { done, not_supported };  // by the kernel, or switched off in it

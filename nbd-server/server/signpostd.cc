@@ -22,6 +22,7 @@
 
 #include "catalog/catalog.h"
 #include "catalog/disk_name.h"
+#include "nbd-server/disk/part_file.h"
 #include "nbd-server/disk/private_directory.h"
 #include "nbd-server/server/audit_log.h"
 #include "nbd-server/server/nbd_server.h"
@@ -70,8 +71,13 @@ std::string directory_of(const std::string& path) {
 FileTrees trees_of(const ServerConfiguration& configuration, const FederationSettings& settings) {
     FileTrees trees;
     const bool writable = settings.repository_options.writable;
+    const bool moves = settings.copies && !settings.uri.empty();
     for (const std::string& repository : settings.repositories) {
-        add_tree(writable ? trees.writable : trees.readable, repository);
+        add_tree(writable ? trees.writable : moves ? trees.landing : trees.readable, repository);
+    }
+    if (moves && !settings.repositories.empty()) {
+        add_tree(trees.writable,
+                 fmt::format("{}/{}", settings.repositories.front(), kStagingDirectory));
     }
     const std::string catalog =
         settings.catalog_url.empty() ? default_catalog_url() : settings.catalog_url;

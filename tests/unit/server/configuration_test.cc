@@ -117,7 +117,7 @@ TEST(CommandLine, LimitsArrive) {
     const auto c = good(words_of(
         "--peer-timeout 2 --connections 9 --privileged-ports "
         "--max-sessions 100 --max-sessions-per-address 7 --memory 1G --handshake-timeout 3 "
-        "--drain-timeout 4 --threads 5"));
+        "--drain-timeout 4 --threads 5 --copies off"));
     const RelayLimits& peers = c.federation.relay.limits;
     EXPECT_EQ(peers.request, std::chrono::seconds(2));
     EXPECT_EQ(peers.hang, std::chrono::seconds(2));
@@ -129,6 +129,7 @@ TEST(CommandLine, LimitsArrive) {
     EXPECT_EQ(c.limits.handshake_timeout.count(), 3);
     EXPECT_EQ(c.limits.drain_timeout.count(), 4);
     EXPECT_EQ(c.limits.threads, 5U);
+    EXPECT_FALSE(c.federation.copies);
 }
 
 TEST(CommandLine, WhatTheProcessDoesArrives) {
@@ -362,6 +363,13 @@ TEST_F(ConfigurationFile, RefusesWhatIsNoToml) {
     expect_mistake("\xff\xfe", "s.toml:1:");
     expect_mistake("server = 8\u0219\n", "s.toml:1:");
     expect_mistake(std::string(100'000, '['), "s.toml:1:");
+}
+
+TEST_F(ConfigurationFile, RefusesCopiesThatCannotBeMeant) {
+    expect_mistake("[[copies]]\ndisks = \"*\"\n", "s.toml:1:1: copies: copies is missing");
+    expect_mistake("copies = \"off\"\n", "s.toml:1:10: copies: begin each entry with [[copies]]");
+    expect_mistake("[limits]\ncopies = \"no\"\n", "\"no\" is neither on nor off");
+    read("[[copies]]\ndisks = \"*\"\ncopies = 2\n[limits]\ncopies = \"off\"\n");
 }
 
 TEST_F(ConfigurationFile, RefusesRulesThatCannotBeMeant) {
