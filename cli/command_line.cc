@@ -35,6 +35,7 @@ struct Parser {
     void add_disk_verbs();
     void add_server_verbs();
     void add_repository_verbs();
+    void add_job_verbs();
     void add_other_verbs();
 
     RawArguments raw;
@@ -50,6 +51,7 @@ Parser::Parser() {
     add_disk_verbs();
     add_server_verbs();
     add_repository_verbs();
+    add_job_verbs();
     add_other_verbs();
 }
 
@@ -133,6 +135,35 @@ void Parser::add_repository_verbs() {
     CLI::App* scan = verb(app, "scan");
     scan->add_option("DIR", raw.directories);
     scan->add_flag("--prune", raw.prune, "forget the server's images that are not under DIR");
+}
+
+void Parser::add_job_verbs() {
+    for (const char* name : {"copy", "move"}) {
+        CLI::App* copy = verb(app, name);
+        copy->add_option("DISK", raw.disk)->required();
+        copy->add_option("--to", raw.to, "the server that is to have it")
+            ->type_name("SERVER")
+            ->required();
+        copy->add_option("--from", raw.source, "the server that is read from, or gives it up")
+            ->type_name("SERVER");
+    }
+    CLI::App* repair = verb(app, "repair");
+    repair->add_option("PATTERN", raw.pattern);
+    repair->add_option("--copies", raw.copies, "how many good copies (default: as configured)")
+        ->type_name("N");
+    repair
+        ->add_option("--config", raw.config,
+                     "file with [[copies]] (default: /etc/signpost/signpost.toml)")
+        ->type_name("FILE");
+    for (CLI::App* sub : {app.get_subcommand("copy"), app.get_subcommand("move"), repair}) {
+        sub->add_option("--rate", raw.rate, "at most so many bytes per second: 500K, 50M, 1G")
+            ->type_name("RATE");
+        sub->add_flag("--detach", raw.detach, "print the id, and do not wait for the end");
+    }
+    CLI::App* jobs = verb(app, "jobs");
+    jobs->add_option("ID", raw.job);
+    jobs->require_subcommand(0, 1);
+    verb(*jobs, "jobs cancel")->add_option("ID", raw.job)->required();
 }
 
 void Parser::add_other_verbs() {

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "catalog/records.h"
+#include "cli/job_plan.h"
 #include "cli/peer.h"
 #include "terminal/console.h"
 #include "terminal/table.h"
@@ -96,6 +97,28 @@ struct ExplainVerb {
     bool check;
 };
 
+struct CopyVerb {  // or move
+    DiskName disk;
+    JobWish wish;
+    bool detach;
+};
+
+struct RepairVerb {
+    std::string pattern;             // empty: as the configuration says
+    std::optional<unsigned> copies;  // of what matches the pattern
+    std::string config;              // file; empty: the usual one, if it is there
+    std::uint64_t rate;
+    bool detach;
+};
+
+struct JobsVerb {
+    std::string id;  // or its beginning; empty: all
+};
+
+struct JobsCancelVerb {
+    std::string id;
+};
+
 struct StatusVerb {};
 struct DoctorVerb {};
 struct CatalogInitVerb {};
@@ -120,9 +143,9 @@ struct CatalogRebuildVerb {
 
 using Verb = std::variant<ListVerb, FindVerb, WhereVerb, InfoVerb, UriVerb, ServersListVerb,
                           ServersAddVerb, ServersRemoveVerb, AddVerb, RemoveVerb, ScanVerb,
-                          VerifyVerb, ExplainVerb, StatusVerb, DoctorVerb, CatalogInitVerb,
-                          CatalogExportVerb, CatalogImportVerb, CatalogMigrateVerb,
-                          CatalogRebuildVerb>;
+                          VerifyVerb, ExplainVerb, CopyVerb, RepairVerb, JobsVerb, JobsCancelVerb,
+                          StatusVerb, DoctorVerb, CatalogInitVerb, CatalogExportVerb,
+                          CatalogImportVerb, CatalogMigrateVerb, CatalogRebuildVerb>;
 
 struct Invocation {
     Options options;

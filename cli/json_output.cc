@@ -154,6 +154,23 @@ std::string server_json(const Server& server, std::int64_t now) {
                   -1);
 }
 
+std::string job_json(const Job& job, bool dry_run) {
+    return dumped({{"id", job.id},
+                   {"kind", to_string(job.kind)},
+                   {"disk", job.disk.str()},
+                   {"target", job.target},
+                   {"source", or_null(job.source)},
+                   {"rate", job.rate == 0 ? Json(nullptr) : Json(job.rate)},
+                   {"state", to_string(job.state)},
+                   {"size", job.size},
+                   {"done", job.done},
+                   {"message", or_null(job.message)},
+                   {"created", time_or_null(job.created)},
+                   {"updated", time_or_null(job.updated)},
+                   {"dry_run", dry_run}},
+                  -1);
+}
+
 std::string removal_json(const std::string& what, const std::vector<std::string>& locations,
                          bool dry_run) {
     return dumped({{"removed", what}, {"locations", locations}, {"dry_run", dry_run}}, kIndent);

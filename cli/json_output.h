@@ -127,6 +127,7 @@ std::string verify_item_json(const VerifyReport& report);
 std::string status_json(const StatusReport& report);
 std::string explain_json(const ExplainReport& report);
 std::string doctor_json(const std::vector<Finding>& findings);
+std::string job_json(const Job& job, bool dry_run);
 std::string catalog_json(const std::string& description);
 
 // A list, an item at a time: `[`, items, `]`, or one item a line.

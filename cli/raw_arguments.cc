@@ -8,6 +8,7 @@
 #include <charconv>
 
 #include "cli/verb_table.h"
+#include "nbd-server/disk/wished_copies.h"
 
 namespace signpost {
 
@@ -234,6 +235,84 @@ Outcome<Verb> verify(const RawArguments& raw) {
     return VerifyVerb{std::move(*disks), raw.trust_holes};
 }
 
+// "50M", "1G", "4096": bytes. Empty: 0.
+Outcome<std::uint64_t> parse_rate(std::string_view text) {
+    if (text.empty()) {
+        return 0;
+    }
+    const std::string_view units = "KMGT";
+    const auto unit = units.find(text.back());
+    const std::string_view digits = unit == units.npos ? text : text.substr(0, text.size() - 1);
+    const auto number = parse_number<std::uint64_t>(digits);
+    const unsigned shift = unit == units.npos ? 0 : 10 * static_cast<unsigned>(unit + 1);
+    if (!number || *number == 0 || *number > (std::uint64_t{1} << 50) >> shift) {
+        return usage(
+            fmt::format("--rate {}: bytes per second, as 4096, 500K, 50M or 1G", escaped(text)));
+    }
+    return *number << shift;
+}
+
+template <JobKind kind>
+Outcome<Verb> copy(const RawArguments& raw) {
+    auto disk = parse_disk(raw.disk);
+    if (!disk) {
+        return std::unexpected(disk.error());
+    }
+    if (const auto target = parse_server(raw.to, "--to"); !target) {
+        return std::unexpected(target.error());
+    }
+    if (!raw.source.empty()) {
+        if (const auto source = parse_server(raw.source, "--from"); !source) {
+            return std::unexpected(source.error());
+        }
+        if (raw.source == raw.to) {
+            return usage("--from and --to name the same server");
+        }
+    }
+    const auto rate = parse_rate(raw.rate);
+    if (!rate) {
+        return std::unexpected(rate.error());
+    }
+    return CopyVerb{std::move(*disk), {kind, raw.to, raw.source, *rate}, raw.detach};
+}
+
+Outcome<Verb> repair(const RawArguments& raw) {
+    const auto rate = parse_rate(raw.rate);
+    if (!rate) {
+        return std::unexpected(rate.error());
+    }
+    std::optional<unsigned> copies;
+    if (!raw.copies.empty()) {
+        copies = parse_number<unsigned>(raw.copies);
+        if (!copies || *copies == 0 || *copies > kMostCopies) {
+            return usage(fmt::format("--copies {}: a number from 1 to {}", escaped(raw.copies),
+                                     kMostCopies));
+        }
+    }
+    return RepairVerb{raw.pattern, copies, raw.config, *rate, raw.detach};
+}
+
+Outcome<std::string> parse_job(const RawArguments& raw) {
+    if (raw.job.find_first_not_of("0123456789abcdef") != raw.job.npos || raw.job.size() > 32) {
+        return usage(fmt::format("{} is no job's id, nor the beginning of one; see: signpost jobs",
+                                 escaped(raw.job, 40)));
+    }
+    return raw.job;
+}
+
+template <class V>
+Outcome<Verb> jobs(const RawArguments& raw) {
+    auto id = parse_job(raw);
+    if (!id) {
+        return std::unexpected(id.error());
+    }
+    if (std::is_same_v<V, JobsCancelVerb> && id->size() < 4) {
+        return usage(
+            fmt::format("{} is too little of a job's id; give four digits at least", escaped(*id)));
+    }
+    return V{std::move(*id)};
+}
+
 Outcome<Verb> find(const RawArguments& raw) {
     if (raw.text.empty()) {
         return usage("find what? an empty text is in every name; try: signpost ls");
@@ -274,6 +353,11 @@ Outcome<Verb> take_verb(const RawArguments& raw) {
              return ScanVerb{r.directories, r.prune};
          }},
         {"verify", verify},
+        {"copy", copy<JobKind::copy>},
+        {"move", copy<JobKind::move>},
+        {"repair", repair},
+        {"jobs", jobs<JobsVerb>},
+        {"jobs cancel", jobs<JobsCancelVerb>},
         {"status", [](const RawArguments&) -> Outcome<Verb> { return StatusVerb{}; }},
         {"doctor", [](const RawArguments&) -> Outcome<Verb> { return DoctorVerb{}; }},
         {"catalog init", [](const RawArguments&) -> Outcome<Verb> { return CatalogInitVerb{}; }},

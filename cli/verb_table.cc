@@ -65,6 +65,23 @@ constexpr std::array kVerbs{
              "signpost explain web01/vda\n"
              "signpost explain web01/vda --check\n"
              "signpost explain web01/vda --server gate --json | jq -r .result\n"},
+    VerbInfo{"copy", "", "DISK", "copy a disk to another server", "dry-run",
+             "signpost copy web01/vda --to beta\n"
+             "signpost copy web01/vda --to beta --rate 50M\n"
+             "signpost copy web01/vda --to beta --detach\n"},
+    VerbInfo{"move", "", "DISK", "copy a disk to another server, which then alone has it",
+             "dry-run",
+             "signpost move web01/vda --to beta\n"
+             "signpost move web01/vda --from alpha --to beta\n"},
+    VerbInfo{"repair", "", "[PREFIX|GLOB]", "restore the wished number of good copies", "dry-run",
+             "signpost repair --dry-run\n"
+             "signpost repair 'db/*' --copies 2\n"},
+    VerbInfo{"jobs", "", "[ID]", "show copies and moves, and how they get on", "no-header columns",
+             "signpost jobs\n"
+             "signpost jobs 1f0c\n"
+             "signpost jobs --json | jq -r '.[] | select(.state == \"failed\") | .message'\n"},
+    VerbInfo{"jobs cancel", "", "ID", "end a copy or move", "dry-run",
+             "signpost jobs cancel 1f0c\n"},
     VerbInfo{"status", "", "", "show the catalog and the servers on one screen", "no-header",
              "signpost status\n"
              "signpost status --json | jq .single_copy_disks\n"},

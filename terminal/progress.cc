@@ -37,11 +37,16 @@ void Progress::reached(std::uint64_t bytes) {
 
 std::string progress_line(std::string_view what, std::uint64_t done, std::uint64_t all,
                           std::chrono::milliseconds passed) {
+    return progress_line(what, done, all, passed, done);
+}
+
+std::string progress_line(std::string_view what, std::uint64_t done, std::uint64_t all,
+                          std::chrono::milliseconds passed, std::uint64_t moved) {
     const double share =
         all == 0 ? 1.0 : std::min(1.0, static_cast<double>(done) / static_cast<double>(all));
     const auto filled = static_cast<std::size_t>(share * kBarPlaces);
     const double seconds = std::max(static_cast<double>(passed.count()) / 1000, 0.001);
-    const double rate = static_cast<double>(done) / seconds;
+    const double rate = static_cast<double>(moved) / seconds;
     const double rest = rate > 0 ? static_cast<double>(all - std::min(done, all)) / rate : 0;
     const auto left = static_cast<std::uint64_t>(std::min(rest, 359999.0));
     return fmt::format("{}  [{}{}] {} %  {} of {}  {}/s  ETA {}:{:02}", what,

@@ -38,4 +38,8 @@ class Progress {
 std::string progress_line(std::string_view what, std::uint64_t done, std::uint64_t all,
                           std::chrono::milliseconds passed);
 
+// The same for work that was begun before: MOVED bytes of DONE were done in the time that PASSED.
+std::string progress_line(std::string_view what, std::uint64_t done, std::uint64_t all,
+                          std::chrono::milliseconds passed, std::uint64_t moved);
+
 }  // namespace signpost

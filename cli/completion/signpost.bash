@@ -4,7 +4,8 @@
 # Completion of signpost(1) for bash: verbs, options, and the names of disks and servers, which the
 # command itself gives. A catalog that does not answer completes nothing.
 
-_signpost_verbs='ls list find where which info uri servers add rm scan verify explain status doctor catalog'
+_signpost_verbs='ls list find where which info uri servers add rm scan verify explain copy move
+    repair jobs status doctor catalog'
 _signpost_options='--catalog --json --json=lines --server --bytes --color --help'
 
 # The command as typed, with its --catalog if there is one.
@@ -53,6 +54,10 @@ _signpost_options_of() {
     servers | 'servers list') echo "$table" ;;
     add) echo '--repository --uri --dry-run' ;;
     scan) echo '--prune --uri --dry-run' ;;
+    copy | move) echo '--to --from --rate --detach --dry-run' ;;
+    repair) echo '--copies --config --rate --detach --dry-run' ;;
+    jobs) echo "$table" ;;
+    'jobs cancel') echo '--dry-run' ;;
     status) echo '--no-header' ;;
     esac
 }
@@ -65,7 +70,8 @@ _signpost_verb() {
         word=${COMP_WORDS[i]}
         case $word in
         --catalog | --server | --uri | --color | --columns | -o | --limit | --site | --priority | \
-            --repository | --tls-certificates | --tls-psk | --tls-username)
+            --repository | --tls-certificates | --tls-psk | --tls-username | --to | --from | --rate | \
+            --copies | --config)
             i=$((i + 1))
             while [[ ${COMP_WORDS[i]} == [=:] || ${COMP_WORDS[i + 1]-} == [=:] ]] &&
                 ((i + 1 < COMP_CWORD)); do
@@ -78,6 +84,8 @@ _signpost_verb() {
                 verb=$word
             elif [[ $verb == servers && $place == 0 && $word == @(list|add|rm) ]]; then
                 verb="servers $word"
+            elif [[ $verb == jobs && $place == 0 && $word == cancel ]]; then
+                verb='jobs cancel'
             else
                 place=$((place + 1))
             fi
@@ -92,7 +100,11 @@ _signpost_argument() {
     '') _signpost_words "$_signpost_verbs" "$current" ;;
     servers) _signpost_words 'list add rm' "$current" ;;
     catalog) _signpost_words 'init export import migrate rebuild' "$current" ;;
-    ls | list | where | which | info | uri | rm | verify | explain)
+    jobs | 'jobs cancel')
+        [[ $place == 0 ]] &&
+            _signpost_words "cancel $(_signpost_ask jobs -H -o id)" "$current"
+        ;;
+    ls | list | where | which | info | uri | rm | verify | explain | copy | move | repair)
         [[ $place == 0 || $verb == verify ]] && _signpost_disks "$current"
         ;;
     'servers rm' | 'servers add')
@@ -108,11 +120,12 @@ _signpost() {
     COMPREPLY=()
     _signpost_verb
     case $previous in
-    --server) _signpost_servers "$current" ;;
+    --server | --to | --from) _signpost_servers "$current" ;;
     --color) _signpost_words 'auto always never' "$current" ;;
-    --catalog | --tls-psk) mapfile -t COMPREPLY < <(compgen -f -- "$current") ;;
+    --catalog | --tls-psk | --config) mapfile -t COMPREPLY < <(compgen -f -- "$current") ;;
     --repository | --tls-certificates) mapfile -t COMPREPLY < <(compgen -d -- "$current") ;;
-    --uri | --columns | -o | --limit | --site | --priority | --tls-username) ;;
+    --uri | --columns | -o | --limit | --site | --priority | --tls-username | --rate | \
+        --copies) ;;
     *)
         if [[ $current == -* ]]; then
             _signpost_words "$_signpost_options $(_signpost_options_of "$verb")" "$current"

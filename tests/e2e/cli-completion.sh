@@ -38,6 +38,9 @@ expect "signpost --server a" alpha
 expect "signpost ls --color n" never
 expect "signpost where --ch" --check
 expect "signpost catalog i" init
+expect "signpost copy db --to a" alpha
+expect "signpost jobs c" cancel
+expect "signpost repair --cop" --copies
 
 # Every verb and option that it knows is one of the command's, and the other way round.
 known=$("$SIGNPOST" --help | grep -oE -- '--[a-z][a-z-]*' | sort -u)

@@ -91,6 +91,14 @@ INSTANTIATE_TEST_SUITE_P(
         Refused{"servers add a nbd://h --priority x", "--priority"},
         Refused{"servers add a nbd://h --priority -1", "--priority"},
         Refused{"servers add a nbd://h --priority 1000001", "--priority"},
+        Refused{"copy a", "--to"}, Refused{"copy --to b", "DISK"},
+        Refused{"copy a --to b/c", "--to"}, Refused{"copy ../a --to b", ".."},
+        Refused{"copy a --to b --from b", "same server"},
+        Refused{"move a --to b --rate 0", "--rate"}, Refused{"copy a --to b --rate M", "--rate"},
+        Refused{"copy a --to b --rate 9999999T", "--rate"},
+        Refused{"copy a --to b --limit 1", "--limit"}, Refused{"repair --copies 0", "--copies"},
+        Refused{"repair --copies 17", "--copies"}, Refused{"jobs xyz", "xyz"},
+        Refused{"jobs cancel", "ID"}, Refused{"jobs cancel 12", "12"},
         Refused{"servers list x", "x"}, Refused{"status x", "x"}, Refused{"doctor x", "x"},
         Refused{"catalog", "catalog"}, Refused{"catalog drop", "drop"}));
 
@@ -189,6 +197,21 @@ TEST(CommandLine, ColumnsAreCutAtCommas) {
 
 TEST(CommandLine, PriorityZeroIsThere) {
     EXPECT_EQ(verb<ServersAddVerb>("servers add a nbd://h --priority 0").priority, 0);
+}
+
+TEST(CommandLine, JobsAreWishedFor) {
+    const auto copy = verb<CopyVerb>("copy vm/a --to beta --from alpha --rate 50M --detach");
+    EXPECT_EQ(copy.disk.str(), "vm/a");
+    EXPECT_EQ(copy.wish.kind, JobKind::copy);
+    EXPECT_EQ(copy.wish.target, "beta");
+    EXPECT_EQ(copy.wish.source, "alpha");
+    EXPECT_EQ(copy.wish.rate, 50u << 20);
+    EXPECT_TRUE(copy.detach);
+    EXPECT_EQ(verb<CopyVerb>("move vm/a --to beta").wish.kind, JobKind::move);
+    EXPECT_EQ(verb<RepairVerb>("repair 'db/*' --copies 2").copies, 2u);
+    EXPECT_EQ(verb<JobsVerb>("jobs").id, "");
+    EXPECT_EQ(verb<JobsVerb>("jobs 1f0c").id, "1f0c");
+    EXPECT_EQ(verb<JobsCancelVerb>("jobs cancel 1f0c").id, "1f0c");
 }
 
 TEST(Help, NamesEveryVerb) {

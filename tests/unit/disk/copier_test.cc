@@ -16,6 +16,7 @@
 
 #include "nbd-server/disk/digest_tree.h"
 #include "nbd-server/disk/local_disk.h"
+#include "nbd-server/wire/protocol.h"
 #include "tests/unit/disk/kept_log.h"
 #include "tests/unit/disk/observed_catalog.h"
 #include "tests/unit/disk/temp_tree.h"
@@ -34,8 +35,9 @@ std::string digest_of_text(const std::string& text) {
 // What a server elsewhere serves.
 class FarDisk final : public Disk {
    public:
-    FarDisk(RelayPlan plan, std::string content, bool away)
-        : plan_(std::move(plan)), content_(std::move(content)), away_(away) {
+    // LIES: its allocation map says that all is zero.
+    FarDisk(RelayPlan plan, std::string content, bool away, bool lies)
+        : plan_(std::move(plan)), content_(std::move(content)), away_(away), lies_(lies) {
         traits_.size = plan_.traits.size;
     }
 
@@ -55,6 +57,11 @@ class FarDisk final : public Disk {
 
    private:
     void start(Request& request) override {
+        if (request.op == Op::extents && lies_) {
+            *request.extents = {{request.length, wire::kStateZero}};
+            request.done(request, 0);
+            return;
+        }
         if (request.op != Op::read || content_.size() < request.offset + request.length) {
             request.done(request, EIO);
             return;
@@ -66,6 +73,7 @@ class FarDisk final : public Disk {
     const RelayPlan plan_;
     const std::string content_;
     const bool away_;
+    const bool lies_;
     DiskTraits traits_;
 };
 
@@ -117,7 +125,8 @@ class CopierTest : public testing::Test {
              .relay =
                  [this](RelayPlan plan) {
                      ++relays;
-                     return std::make_shared<FarDisk>(std::move(plan), content, away.load());
+                     return std::make_shared<FarDisk>(std::move(plan), content, away.load(),
+                                                      lies.load());
                  },
              .serve =
                  [this](OpenImage image) { return make_local_disk(std::move(image), {}, log); },
@@ -162,6 +171,7 @@ class CopierTest : public testing::Test {
     KeptLog log;
     ObservedCatalog catalog;
     std::atomic<bool> away{false};
+    std::atomic<bool> lies{false};
     std::atomic<int> relays{0};
     std::optional<RepositorySet> repositories;
     std::unique_ptr<Copier> copier;  // first to go
@@ -205,6 +215,18 @@ TEST_F(CopierTest, BytesOfAnotherDigestAreThrownAway) {
     EXPECT_NE(job().message.find("not what the catalog's digest says"), std::string::npos);
     EXPECT_GT(relays, 1);
     EXPECT_TRUE(nothing_here());
+}
+
+TEST_F(CopierTest, AMapThatLiesIsNotBelievedTwice) {
+    content.resize(DigestTree::kChunkBytes, 'm');
+    digest = digest_of_text(content);
+    lies = true;
+    publish("beta", digest);
+    put(JobKind::copy, "alpha", "");
+    start();
+    ASSERT_TRUE(wait_for(JobState::done)) << job().message;
+    EXPECT_EQ(relays, 2);
+    EXPECT_EQ(here(), content);
 }
 
 TEST_F(CopierTest, WaitsForASourceThatIsAway) {

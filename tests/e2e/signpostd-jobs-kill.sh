@@ -1,0 +1,119 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: BSD-3-Clause
+# The server is killed at one system call of a copy, or of a move that goes from it, and then at
+# another: afterwards there is the old state or the new, never half an image, and once it runs again
+# the job is finished.
+#
+# Here at those calls that change something. All of them, for as long as it takes:
+#   SIGNPOST_KILL=all tests/e2e/signpostd-jobs-kill.sh
+. "$(dirname "$0")/functions.sh"
+
+requires nbdkit jq strace
+mkdir -p "$tmp/alpha" "$tmp/beta"
+make_raw "$tmp/content.raw" 9M 61
+start_server beta "$tmp/beta"
+start_server alpha "$tmp/alpha"
+stop_server alpha
+
+# The program as it is, or under strace, which lets it have its own process number.
+real=$SIGNPOSTD
+cat >"$tmp/traced" <<SHELL
+#!/bin/sh
+[ -s "$tmp/kill" ] || exec "$real" "\$@"
+read -r call number <"$tmp/kill"
+exec strace -D -f -o /dev/null -e trace="\$call" -e inject="\$call":signal=KILL:when="\$number" \
+    "$real" "\$@"
+SHELL
+chmod +x "$tmp/traced"
+command_of[alpha]=${command_of[alpha]//"$(printf '%q' "$real")"/"$(printf '%q' "$tmp/traced")"}
+
+state_of() {
+    signpost jobs "$1" --json | jq -r .state
+}
+is_done() {
+    [ "$(state_of "$1")" = "done" ]
+}
+dead_or_done() {
+    ! kill -0 "${pid[alpha]}" 2>/dev/null || is_done "$1"
+}
+whole_or_nothing() {
+    [ ! -e "$1" ] || cmp "$1" "$tmp/content.raw" || fail "$2: half an image is to be seen"
+}
+
+
+rounds=0 kills=0
+# round KIND CALL NUMBER: false when that call is never made so often.
+round() {
+    local kind=$1 disk=$1-$2-$3 id what="$1, killed at $2 $3" killed=0
+    rounds=$((rounds + 1))
+    local from=beta to=alpha
+    [ "$kind" = copy ] || from=alpha to=beta
+    cp --sparse=always "$tmp/content.raw" "$tmp/$from/$disk.raw"
+    if [ "$kind" = move ]; then
+        restart_server alpha
+        wait_published alpha "$disk"
+        stop_server alpha
+    else
+        wait_published beta "$disk"
+    fi
+    id=$(signpost "$kind" "$disk" --to "$to" --detach 2>/dev/null)
+    echo "$2 $3" >"$tmp/kill"
+    start_traced "$id" || killed=1
+    rm "$tmp/kill"
+    whole_or_nothing "$tmp/alpha/$disk.raw" "$what"
+    whole_or_nothing "$tmp/beta/$disk.raw" "$what"
+    [ -e "$tmp/alpha/$disk.raw" ] || [ -e "$tmp/beta/$disk.raw" ] || fail "$what: no image is left"
+    [ "$killed" = 0 ] || restart_server alpha
+    wait_until -t 20 is_done "$id"
+    cmp "$tmp/$to/$disk.raw" "$tmp/content.raw" || fail "$what: other bytes"
+    if [ "$kind" = move ]; then
+        [ ! -e "$tmp/alpha/$disk.raw" ] || fail "$what: the source still has it"
+    else
+        signpost info "$disk" --json | jq -e '.same_content | length == 1' >/dev/null ||
+            fail "$what: the copies do not back each other up"
+    fi
+    [ -z "$(find "$tmp/alpha/.signpost" -type f)" ] || fail "$what: something is left behind"
+    stop_server alpha
+    kills=$((kills + killed))
+    [ "$killed" = 1 ]
+}
+
+# Starts the server as the file says, and waits until the job is done (status 0) or the server dead.
+start_traced() {
+    local command
+    eval "command=(${command_of[alpha]})"
+    rm -f "$tmp/alpha.pid"
+    "${command[@]}" >>"$tmp/alpha.log" 2>&1 &
+    pid[alpha]=$!
+    wait_until -t 20 dead_or_done "$1"
+    if kill -0 "${pid[alpha]}" 2>/dev/null; then
+        return 0
+    fi
+    wait "${pid[alpha]}" 2>/dev/null || true
+    unset "pid[alpha]"
+    return 1
+}
+
+if [ "${SIGNPOST_KILL:-}" = all ]; then
+    for kind in copy move; do
+        for call in openat openat2 mkdirat fcntl flock fallocate ftruncate pwrite64 fsync \
+            fdatasync renameat2 renameat linkat unlinkat unlink close fstat newfstatat pread64 \
+            sendto sendmsg recvmsg; do
+            number=1
+            while round "$kind" "$call" "$number"; do
+                number=$((number + 1 + number / 8))
+            done
+        done
+    done
+else
+    for point in "ftruncate 2" "pwrite64 9" "fsync 2" "renameat2 1" "unlinkat 1"; do
+        # shellcheck disable=SC2086 # two words
+        round copy $point || echo "not killed at $point"
+    done
+    for point in "unlinkat 1" "fsync 1"; do
+        # shellcheck disable=SC2086
+        round move $point || echo "not killed at $point"
+    done
+fi
+echo "$rounds rounds, killed in $kills"
+[ "$kills" -ge 5 ] || fail "only $kills of $rounds rounds killed the server"
