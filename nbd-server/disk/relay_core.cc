@@ -82,7 +82,8 @@ RelayCore::RelayCore(RelayServices& services, RelayPlan plan)
     : services_(services),
       plan_(std::move(plan)),
       limits_(services.settings.limits),
-      ahead_(plan_.traits.size, services.ahead) {
+      ahead_(plan_.traits.size, services.ahead),
+      heard_news_(services.news()) {
     for (const Upstream& upstream : plan_.upstreams) {
         adopt(upstream);
     }

@@ -26,9 +26,13 @@
 //   * To a far server there are more lanes, and what a client that reads in sequence will want next
 //     is read ahead (read-only disks).
 //
+//   * The route in use is left for another one when the catalog names it no longer (its server is
+//     drained, its copy is damaged), and for a better one that is well again when failback is on:
+//     a lane to the other is made first, what is on its way ends where it is.
+//
 // relay_core.cc holds requests, relay_pieces.cc pieces on their way, relay_lanes.cc lanes,
-// relay_routes.cc routes, relay_reach.cc whether there is one, relay_watch.cc time,
-// relay_core_ahead.cc reading ahead, relay_writes.cc writes.
+// relay_routes.cc routes, relay_moves.cc going from one to another, relay_reach.cc whether there is
+// one, relay_watch.cc time, relay_core_ahead.cc reading ahead, relay_writes.cc writes.
 //
 // Lifetime: shared by its RelayedDisk and by calls under way; destroyed on the loop's thread.
 // Threads: the loop's, but for accept().
@@ -139,6 +143,7 @@ class RelayCore final : private UpstreamLink::Owner,
         Time dial_began{};   // the last of them
         RelayLatency latency;
         std::chrono::milliseconds hedge{};  // at the last tick
+        bool left = false;  // the catalog names it no longer: only while nobody else can serve
         bool reported_down = false;
         bool unknown_there = false;  // the server says that it has no such export
         std::string trouble;         // why the last dial or lane ended
@@ -237,6 +242,13 @@ class RelayCore final : private UpstreamLink::Owner,
     void consulted(Result<std::vector<Upstream>> answer);
     bool adopt(const Upstream& upstream);
 
+    // --- from one route to another: relay_moves.cc
+    void hear_news(Time now);
+    void follow_referral(const std::vector<Upstream>& upstreams);
+    Route* better_route(Time now) const;
+    void seek_better(Time now);
+    void close_left_lanes();
+
     // --- whether it can be had: relay_reach.cc
     void reached(int error);
     Error out_of_reach() const;
@@ -319,6 +331,8 @@ class RelayCore final : private UpstreamLink::Owner,
 
     RelayAhead ahead_;
     EventLoop::Timer tick_;
+    std::uint64_t heard_news_;  // of RelayServices::news()
+    Time next_news_{};
     bool consulting_ = false;
     bool consulted_in_vain_ = false;  // since the last route became stale
     Time next_consultation_{};

@@ -45,6 +45,7 @@ class LoopThreads final : public RelayEngine {
 
     std::span<EventLoop* const> loops() override { return pointers_; }
     PipePool& pipes() override { return commons_.pipes; }
+    void catalog_changed() override { ++commons_.news; }
 
     RelayServices& services() override {
         return *std::ranges::min_element(services_, {},

@@ -37,6 +37,8 @@ struct RelayLimits {
     std::chrono::milliseconds request{12000};  // peer-timeout: then EIO
     std::chrono::milliseconds spare{30000};    // so long a connection beside another may idle
     std::chrono::milliseconds probe{10000};    // one that idles is asked for a block so often (R22)
+    std::chrono::milliseconds failback{5000};  // so long a better server must have been well
+    std::chrono::milliseconds news{2000};      // a disk asks the changed catalog again so often
     unsigned connections = 4;                  // per disk, where the server allows it
     unsigned far_connections = 16;             // the same to a server that is 5 ms away or farther
 };
@@ -45,7 +47,11 @@ struct RelaySettings {
     RelayLimits limits;
     TlsSettings tls;
     bool allow_privileged_ports = false;  // peers below port 1024
-    unsigned loops = 1;                   // event loops, a thread each; at least 1
+
+    // Live disks go back to a better location when that has been well again for `failback`. Else
+    // they stay where it works, as in DFS without target failback.
+    bool failback = false;
+    unsigned loops = 1;  // event loops, a thread each; at least 1
 
     // For payloads that do not enter user space. An ordinary user may have so many of this size:
     // /proc/sys/fs/pipe-user-pages-soft.
@@ -78,6 +84,10 @@ class RelayEngine {
 
     // What a new disk gets: the services of the loop that has the fewest.
     virtual RelayServices& services() = 0;
+
+    // Says that the catalog is not what it was: live disks ask for their locations again, a few of
+    // them at a time. From any thread.
+    virtual void catalog_changed() = 0;
 };
 
 // Fails when the TLS files cannot be loaded.

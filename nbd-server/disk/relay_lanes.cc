@@ -253,6 +253,7 @@ void RelayCore::link_ready(UpstreamLink& link) {
     if (preferred_ == nullptr || best_lane(*preferred_) == nullptr) {
         prefer(route);
     }
+    seek_better(lane.ready_since);
     prepare_replay();
     watch_time();
     pump();

@@ -59,15 +59,17 @@ bool RelayCore::others_left(const Piece& piece, const Route& except) const {
     });
 }
 
-// The route in use first, the others as the referral has them.
+// The route in use first, the others as the referral has them; what it has no longer comes last.
 std::vector<RelayCore::Route*> RelayCore::in_order() const {
     std::vector<Route*> order;
     if (preferred_ != nullptr) {
         order.push_back(preferred_);
     }
-    for (const auto& route : routes_) {
-        if (route.get() != preferred_) {
-            order.push_back(route.get());
+    for (const bool left : {false, true}) {
+        for (const auto& route : routes_) {
+            if (route.get() != preferred_ && route->left == left) {
+                order.push_back(route.get());
+            }
         }
     }
     return order;
@@ -154,6 +156,7 @@ void RelayCore::consulted(Result<std::vector<Upstream>> answer) {
         for (const Upstream& upstream : *answer) {
             news |= adopt(upstream);
         }
+        follow_referral(*answer);
     } else {
         services_.log.debug(fmt::format("disk {}: {}", plan_.disk.str(), answer.error().message));
     }

@@ -38,6 +38,18 @@ class RelayCommons {
     PipePool pipes;
     ByteBudget ahead;
     WorkerPool workers{4};
+    std::atomic<std::uint64_t> news{0};  // how often the catalog was seen changed
+
+    // Of all disks of the process so many a second ask about that, however many there are.
+    bool may_ask_about_news(EventLoop::Time now) {
+        constexpr std::chrono::milliseconds kApart{50};
+        const std::lock_guard lock(mutex_);
+        if (now < next_question_) {
+            return false;
+        }
+        next_question_ = now + kApart;
+        return true;
+    }
 
     CircuitBreaker& breaker(const std::string& endpoint) {
         const auto seed = static_cast<std::uint32_t>(std::hash<std::string>{}(endpoint));
@@ -47,6 +59,7 @@ class RelayCommons {
 
    private:
     std::mutex mutex_;
+    EventLoop::Time next_question_{};                           // guarded by mutex_
     std::unordered_map<std::string, CircuitBreaker> breakers_;  // guarded by mutex_; never erased
 };
 
@@ -72,6 +85,8 @@ class RelayServices {
     std::atomic<unsigned> disks{0};  // that live on the loop
 
     CircuitBreaker& breaker(const std::string& endpoint) { return commons_.breaker(endpoint); }
+    std::uint64_t news() const { return commons_.news.load(std::memory_order_relaxed); }
+    bool may_ask_about_news() { return commons_.may_ask_about_news(loop.now()); }
 
    private:
     RelayCommons& commons_;

@@ -52,6 +52,9 @@ void RelayCore::tick() {
     }
     drop_hung_lanes(now);
     end_retirement(now);
+    hear_news(now);
+    seek_better(now);
+    close_left_lanes();
     close_spare_lanes(now);
     probe_idle_lanes(now);
     forget_ahead(now);

@@ -27,6 +27,7 @@ struct Upstream {
     Location location;
     std::vector<NbdUri> uris;      // with the export name to ask for
     bool trusted_address = false;  // made by ourselves, not by a catalog row: skip address rules
+    unsigned rank = 0;             // of those with the same rank none is better; 0: the best
 
     // Runs before each dial, on a thread that may block, at most as long as a connect may take: a
     // helper process is started here. Empty: nothing to do.
@@ -43,8 +44,10 @@ struct RelayPlan {
     DiskTraits traits;                // fixed for the life of the disk
     std::vector<Upstream> upstreams;  // in the order in which to try them; not empty
 
-    // Asks the catalog again, when a location turns out stale or all are down. May block (bounded
-    // by the catalog); called on a thread of its own. Empty: no second opinion.
+    // Asks the catalog again: when a location turns out stale, when all are down, and after the
+    // catalog has changed (RelayEngine::catalog_changed). A location that the answer no longer has
+    // is left for another with the same content, if there is one. May block (bounded by the
+    // catalog); called on a thread of its own. Empty: no second opinion.
     std::function<Result<std::vector<Upstream>>()> ask_again;
 
     // Told, on the loop, which copy the content is held to from now on, and the fingerprint that

@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// Live disks that go from a server that works to another one: because the catalog names it no
+// longer, or because a better one is back.
+
+#include <atomic>
+#include <thread>
+
+#include "tests/unit/disk/relay_fixture.h"
+
+namespace signpost::test {
+
+constexpr const char* kDigest = "sha256-4m:aa";
+constexpr std::uint64_t kSize = 1 << 20;
+
+class RelayMoves : public RelayTest {
+   protected:
+    void begin(bool failback, unsigned gammas_rank = 1) {
+        RelaySettings settings;
+        settings.limits = short_limits();
+        settings.limits.failback = std::chrono::milliseconds{50};
+        settings.limits.news = std::chrono::milliseconds{10};
+        settings.failback = failback;
+        restart_engine(settings);
+        beta_upstream_ = upstream_of(beta_, "beta", kDigest);
+        gamma_upstream_ = upstream_of(gamma_, "gamma", kDigest);
+        gamma_upstream_.rank = gammas_rank;
+        plan_.ask_again = [this]() -> Result<std::vector<Upstream>> {
+            ++asked_;
+            return answer_;
+        };
+        answer_ = {beta_upstream_, gamma_upstream_};
+        open(answer_);
+        ASSERT_EQ(read(0, 4096), 0);
+        ASSERT_EQ(beta_.connections(), 1);
+    }
+
+    void fail_over_and_bring_beta_back() {
+        beta_.kill();
+        read_good();
+        ASSERT_GE(gamma_.connections(), 1);
+        beta_.start();
+    }
+
+    void read_good() {
+        ASSERT_EQ(read(8192, 100'000), 0);
+        ASSERT_TRUE(matches(gamma_.content(), 8192));
+    }
+
+    // Long enough for any number of looks at the clock.
+    void read_for(std::chrono::milliseconds time) {
+        const auto end = std::chrono::steady_clock::now() + time;
+        while (std::chrono::steady_clock::now() < end) {
+            read_good();
+        }
+    }
+
+    FaultServer beta_{pattern(kSize, 1)};
+    FaultServer gamma_{pattern(kSize, 1)};
+    Upstream beta_upstream_;
+    Upstream gamma_upstream_;
+    std::vector<Upstream> answer_;
+    std::atomic<int> asked_{0};
+};
+
+TEST_F(RelayMoves, LeaveAServerThatTheCatalogNamesNoLonger) {
+    begin(false);
+    answer_ = {gamma_upstream_};
+    engine_->catalog_changed();
+    while (gamma_.reads() == 0) {
+        read_good();
+    }
+    while (beta_.farewells() == 0) {
+        read_good();
+    }
+    const int asked = beta_.requests();
+    read_good();
+    EXPECT_EQ(beta_.requests(), asked);
+    EXPECT_FALSE(log_.has("lost"));
+}
+
+TEST_F(RelayMoves, LeaveWhileNothingIsRead) {
+    begin(false);
+    answer_ = {gamma_upstream_};
+    engine_->catalog_changed();
+    while (beta_.farewells() == 0) {
+        std::this_thread::yield();
+    }
+    const int asked = beta_.requests();
+    read_good();
+    EXPECT_EQ(beta_.requests(), asked);
+}
+
+TEST_F(RelayMoves, StayWhereNobodyElseHasTheContent) {
+    begin(false);
+    gamma_upstream_.location.digest = "sha256-4m:bb";
+    answer_ = {gamma_upstream_};
+    engine_->catalog_changed();
+    while (asked_ == 0) {
+        read_good();
+    }
+    read_for(std::chrono::milliseconds{100});
+    EXPECT_EQ(gamma_.connections(), 0);
+}
+
+TEST_F(RelayMoves, LeftServerServesWhenTheOtherOneDies) {
+    begin(false);
+    answer_ = {gamma_upstream_};
+    engine_->catalog_changed();
+    while (gamma_.reads() == 0) {
+        read_good();
+    }
+    gamma_.kill();
+    read_good();
+}
+
+TEST_F(RelayMoves, CatalogThatDoesNotAnswerChangesNothing) {
+    begin(false);
+    plan_.ask_again = [this]() -> Result<std::vector<Upstream>> {
+        ++asked_;
+        return fail(Errc::unavailable, "frozen");
+    };
+    open(answer_);
+    ASSERT_EQ(read(0, 4096), 0);
+    engine_->catalog_changed();
+    while (asked_ == 0) {
+        read_good();
+    }
+    EXPECT_EQ(gamma_.connections(), 0);
+}
+
+TEST_F(RelayMoves, FailBackWhenAskedTo) {
+    begin(true);
+    fail_over_and_bring_beta_back();
+    const int before = beta_.reads();
+    while (beta_.reads() < before + 5) {
+        read_good();
+    }
+    const int asked = gamma_.requests();
+    read_good();
+    EXPECT_EQ(gamma_.requests(), asked);
+}
+
+TEST_F(RelayMoves, StayWhereItWorksByDefault) {
+    begin(false);
+    fail_over_and_bring_beta_back();
+    const int before = beta_.requests();
+    read_for(std::chrono::milliseconds{300});
+    EXPECT_EQ(beta_.requests(), before);
+}
+
+TEST_F(RelayMoves, DoNotFailBackToAnEqual) {
+    begin(true, 0);
+    fail_over_and_bring_beta_back();
+    const int before = beta_.requests();
+    read_for(std::chrono::milliseconds{300});
+    EXPECT_EQ(beta_.requests(), before);
+}
+
+}  // namespace signpost::test
