@@ -1,0 +1,231 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Proves from the records of a run that the fleet kept its promises, or says where it did not.
+
+It knows what happened (the faults with their times), what each client saw, and who tried to connect
+to whom. Pure: numbers and lists in, sentences out. The promises:
+
+- no wrong byte, ever;
+- no error while one good replica was reachable from the server that was asked;
+- every stall within the bounds;
+- at most two attempts to connect per second from a server to a peer that it cannot reach.
+
+A replica is good for a request when its server was there and both directions to it were whole from
+GRACE before until the end. What the whole machine stood still counts for nobody.
+"""
+
+import hashlib
+import mmap
+
+GRACE = 10.0  # everything heals within
+LONGEST = 12.0  # of a request, with no replica left
+KILLED = 2.0  # what one replica may cost that ends, or
+SILENT = 3.0  # that no longer answers
+OPEN = 1.0
+READ = 0.5
+CONNECTS = 2.0  # per second, over WINDOW
+WINDOW = 5.0
+NOTICED = 7.0
+
+
+def overlaps(begin, end, event):
+    return begin < event["end"] and event["begin"] < end
+
+
+def overlap(begin, end, event):
+    return max(0.0, min(end, event["end"]) - max(begin, event["begin"]))
+
+
+def nodes_away(event, asked, begin):
+    """How many of the database's two nodes a server cannot ask because of it. That the one that it
+    uses has frozen it notices when it asks: the first look-up fails, or the next heartbeat."""
+    if event["kind"] == "no-catalog":
+        return 2 if event["who"][0] == asked else 0
+    if event["kind"] == "split":
+        inside = event["detail"]["database nodes"]
+        return 2 - len(inside) if asked in event["who"] else len(inside)
+    if event["kind"] == "database-freeze":
+        noticed = begin - event["begin"] > NOTICED
+        return len(event["detail"]["nodes"]) if noticed else 2
+    return 1 if event["kind"].startswith("database") else 0
+
+
+class History:
+    """What happened, as answers to questions about a time."""
+
+    def __init__(self, events, disks, standstills):
+        self.events = events
+        self.disks = disks
+        self.standstills = [{"begin": begin, "end": end} for begin, end in standstills]
+
+    def during(self, begin, end):
+        return [event for event in self.events if overlaps(begin, end, event)]
+
+    def process(self, server, begin, end, kinds=("kill", "freeze")):
+        return [event for event in self.during(begin, end)
+                if event["kind"] in kinds and event["who"][0] == server]
+
+    def link(self, a, b, begin, end):
+        return [event for event in self.during(begin, end)
+                if event["kind"] in ("one-way", "cut", "flaky") and {a, b} == set(event["who"])
+                or event["kind"] == "split" and (a in event["who"]) != (b in event["who"])]
+
+    def rows(self, server, disk, begin, end):
+        """Hostile rows make a location unusable, or with a wrong address all of its server."""
+        return [event for event in self.during(begin, end) if event["kind"] == "rows"
+                and event["who"][0] == server
+                and (event["who"][1] == disk or event["detail"].startswith("uri"))]
+
+    def moved(self, holder, disk, end):
+        """From the moment on that it was asked for, the disk may leave this holder."""
+        return [event for event in self.events if event["kind"] == "move"
+                and event["who"][0] == holder and event["who"][2] == disk
+                and event["begin"] < end]
+
+    def trouble(self, asked, holder, disk, begin, end):
+        return (self.moved(holder, disk, end) + self.process(holder, begin, end)
+                + self.link(asked, holder, begin, end) + self.rows(holder, disk, begin, end))
+
+    def concerning(self, asked, disk, begin, end):
+        """What may have had to do with a request, in order."""
+        events = self.process(asked, begin, end)
+        for holder in self.disks[disk]["holders"]:
+            events += self.trouble(asked, holder, disk, begin, end)
+        events += [event for event in self.during(begin, end) if nodes_away(event, asked, end)]
+        return sorted({event["number"]: event for event in events}.values(),
+                      key=lambda event: event["number"])
+
+    def catalog_trouble(self, asked, begin, end):
+        """What kept it from both nodes of the database, or from one and then the other. One is
+        enough for a look-up."""
+        partly = []
+        for event in self.during(begin, end):
+            nodes = nodes_away(event, asked, begin + GRACE)
+            if nodes == 2:
+                return [event]
+            partly += [event] * nodes
+        return partly if len(partly) > 1 else []
+
+    def good(self, asked, disk, begin, end):
+        """Holders that were there and reachable all the time."""
+        return [holder for holder in self.disks[disk]["holders"]
+                if not (self.moved(holder, disk, end) if holder == asked
+                        else self.trouble(asked, holder, disk, begin, end))]
+
+    def stood_still(self, begin, end):
+        return any(overlaps(begin, end, event) for event in self.standstills)
+
+    def own_time(self, server, begin, end):
+        """How long a request took, without what its server or the machine stood still."""
+        still = [overlap(begin, end, event) for event in self.process(server, begin, end)]
+        still += [overlap(begin, end, event) for event in self.standstills]
+        return end - begin - sum(still)
+
+    def price(self, asked, disk, begin, end):
+        """What the replicas in trouble may cost in all."""
+        cost = 0.0
+        for holder in self.disks[disk]["holders"]:
+            trouble = self.trouble(asked, holder, disk, begin - GRACE, end)
+            if trouble and holder != asked:
+                cost += KILLED if all(event["kind"] == "kill" for event in trouble) else SILENT
+        return min(cost, LONGEST)
+
+
+class Checker:
+    def __init__(self, history, golden, slack, known_survive=False):
+        self.history = history
+        self.golden = golden
+        self.slack = slack
+        self.known_survive = known_survive  # a disk that was opened before needs no catalog
+        self.known = set()  # (server, disk)
+        self.contents = {}
+        self.violations = []
+        self.reads = self.opens = self.failed = self.unjudged = 0
+        self.stalls = {"read": 0.0, "open": 0.0}
+
+    def check(self, record):
+        if record[0] == "read":
+            self.check_read(*record[1:])
+        else:
+            self.check_open(*record[1:])
+
+    def violation(self, what, begin, end, server, disk, why):
+        events = [f"{event['number']} {event['kind']}" for event in
+                  self.history.concerning(server, disk, begin - GRACE, end)]
+        self.violations.append((begin, f"{what} of {disk} through {server}, {end - begin:.2f} s: "
+                                       f"{why}; faults of the time: {', '.join(events) or 'none'}"))
+
+    def content(self, disk):
+        if disk not in self.contents:
+            with open(f"{self.golden}/{disk}.raw", "rb") as file:
+                self.contents[disk] = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
+        return self.contents[disk]
+
+    def check_read(self, begin, end, _session, server, disk, offset, length, digest, error):
+        self.reads += 1
+        if digest is not None:
+            right = hashlib.sha256(self.content(disk)[offset:offset + length]).hexdigest()
+            if digest != right:
+                self.violation("read", begin, end, server, disk,
+                               f"WRONG BYTES at {offset} + {length}")
+        good = self.history.good(server, disk, begin, end)
+        if error == "lost":
+            self.check_lost("read", begin, end, server, disk)
+        elif error:
+            self.failed += 1
+            if good or error == "hung":
+                self.violation("read", begin, end, server, disk,
+                               f"{error}, though {', '.join(good) or 'nobody'} had it")
+        bound = READ + self.history.price(server, disk, begin, end)
+        if not good:
+            bound = LONGEST + READ
+        self.check_time("read", begin, end, server, disk, bound)
+
+    def check_lost(self, what, begin, end, server, disk):
+        if not self.history.process(server, begin - 1, end + 1, ("kill",)):
+            self.violation(what, begin, end, server, disk, "the connection was lost")
+
+    def check_open(self, begin, end, _session, server, disk, error):
+        self.opens += 1
+        killed = self.history.process(server, begin - 1, end + 1, ("kill",))
+        trouble = self.history.catalog_trouble(server, begin - GRACE, end)
+        if trouble and not ((server, disk) in self.known and self.known_survive):
+            needed = server in self.history.good(server, disk, begin, end)
+        else:
+            needed = bool(self.history.good(server, disk, begin - GRACE, end))
+        if error is None:
+            self.known.add((server, disk))
+        elif not killed:
+            self.failed += 1
+            if self.history.stood_still(begin - 1, end):
+                self.unjudged += 1  # the catalog has half a second to answer
+            elif needed or error in ("hung", "lost"):
+                self.violation("open", begin, end, server, disk, error)
+        bound = OPEN + self.history.price(server, disk, begin, end)
+        self.check_time("open", begin, end, server, disk, bound)
+
+    def check_time(self, what, begin, end, server, disk, bound):
+        took = self.history.own_time(server, begin, end)
+        self.stalls[what] = max(self.stalls[what], took)
+        if took > bound + self.slack:
+            self.violation(what, begin, end, server, disk,
+                           f"it took {took:.2f} s, the bound is {bound:.1f} s")
+
+
+def check_connects(history, attempts, names):
+    """Storms of connects while a link is broken: (violations, most per second). ATTEMPTS: (from,
+    to) addresses → times; NAMES: address → server."""
+    violations, most = [], 0.0
+    for (source, target), times in attempts.items():
+        if source not in names or target not in names:
+            continue
+        for event in history.link(names[source], names[target], float("-inf"), float("inf")):
+            inside = [time for time in times if event["begin"] <= time <= event["end"]]
+            busiest = max((sum(1 for time in inside if begin <= time < begin + WINDOW)
+                           for begin in inside), default=0)
+            most = max(most, busiest / WINDOW)
+            if busiest > CONNECTS * WINDOW:
+                violations.append((event["begin"],
+                                   f"{names[source]} tried {busiest} times in {WINDOW:.0f} s to"
+                                   f" connect to {names[target]} during fault {event['number']}"
+                                   f" {event['kind']}; the bound is {CONNECTS:.0f} a second"))
+    return violations, most

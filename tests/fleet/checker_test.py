@@ -1,0 +1,192 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""The checker finds what it is there to find, and blames nobody else."""
+
+import hashlib
+import os
+import sys
+import tempfile
+import unittest
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+
+import checker  # noqa: E402
+import plan  # noqa: E402
+
+DISK = "web/vda"
+CONTENT = bytes(range(256)) * 16
+DISKS = {DISK: {"size": len(CONTENT), "holders": ["s1", "s2"]}}
+
+
+def fault(kind, who, begin, end, detail=None):
+    return {"number": 0, "kind": kind, "who": who, "begin": begin, "end": end, "detail": detail}
+
+
+def sha(offset, length):
+    return hashlib.sha256(CONTENT[offset:offset + length]).hexdigest()
+
+
+class CheckerTest(unittest.TestCase):
+    def setUp(self):
+        golden = tempfile.TemporaryDirectory()
+        self.addCleanup(golden.cleanup)
+        self.golden = golden.name
+        os.mkdir(os.path.join(self.golden, "web"))
+        with open(os.path.join(self.golden, DISK + ".raw"), "wb") as file:
+            file.write(CONTENT)
+
+    def judge(self, records, events=(), standstills=()):
+        history = checker.History(list(events), DISKS, list(standstills))
+        judged = checker.Checker(history, self.golden, slack=1.0)
+        for record in records:
+            judged.check(record)
+        return [text for _, text in judged.violations]
+
+    def read(self, begin, end, error=None, digest=None, server="s3"):
+        digest = None if error else digest or sha(512, 512)
+        return ["read", begin, end, "session", server, DISK, 512, 512, digest, error]
+
+    def open(self, begin, end, error=None, server="s3"):
+        return ["open", begin, end, "session", server, DISK, error]
+
+    def test_right_bytes_in_time_are_well(self):
+        self.assertEqual(self.judge([self.open(20, 20.1), self.read(20, 20.2)]), [])
+
+    def test_a_wrong_byte_is_found(self):
+        self.assertIn("WRONG BYTES", self.judge([self.read(20, 20.1, digest=sha(100, 512))])[0])
+
+    def test_a_wrong_byte_is_not_forgiven_for_any_fault(self):
+        events = [fault("freeze", ["s1"], 0, 99), fault("freeze", ["s2"], 0, 99)]
+        self.assertTrue(self.judge([self.read(20, 20.1, digest=sha(100, 512))], events))
+
+    def test_an_error_with_a_replica_left_is_found(self):
+        events = [fault("freeze", ["s1"], 0, 99)]
+        self.assertIn("EIO, though s2 had it", self.judge([self.read(20, 22, "EIO")], events)[0])
+
+    def test_an_error_with_no_replica_left_is_allowed(self):
+        events = [fault("freeze", ["s1"], 0, 99), fault("cut", ["s3", "s2"], 19, 40)]
+        self.assertEqual(self.judge([self.read(20, 32, "EIO")], events), [])
+
+    def test_a_link_of_others_excuses_nobody(self):
+        events = [fault("freeze", ["s1"], 0, 99), fault("cut", ["s4", "s2"], 19, 40)]
+        self.assertTrue(self.judge([self.read(20, 32, "EIO")], events))
+
+    def test_a_split_parts_the_inside_from_the_outside_only(self):
+        split = fault("split", ["s1", "s2"], 0, 99, {"database nodes": []})
+        self.assertEqual(self.judge([self.read(20, 32, "EIO")], [split]), [])
+        split["who"] = ["s1", "s2", "s3"]
+        self.assertTrue(self.judge([self.read(20, 32, "EIO")], [split]))
+
+    def test_an_own_image_is_always_there(self):
+        events = [fault("freeze", ["s2"], 0, 99)]
+        self.assertTrue(self.judge([self.read(20, 21, "EIO", server="s1")], events))
+
+    def test_a_stall_without_a_fault_is_found(self):
+        self.assertIn("it took 2.00 s", self.judge([self.read(20, 22)])[0])
+
+    def test_a_stall_is_allowed_what_the_fault_may_cost(self):
+        events = [fault("freeze", ["s1"], 19, 30)]
+        self.assertEqual(self.judge([self.read(20, 23.4)], events), [])
+        self.assertTrue(self.judge([self.read(20, 25)], events))
+        events = [fault("kill", ["s1"], 19, 30)]
+        self.assertTrue(self.judge([self.read(20, 23.8)], events))
+
+    def test_no_stall_is_longer_than_the_longest(self):
+        events = [fault("freeze", ["s1"], 0, 99), fault("freeze", ["s2"], 0, 99)]
+        self.assertTrue(self.judge([self.read(20, 34, "EIO")], events))
+
+    def test_what_the_machine_stood_still_counts_for_nobody(self):
+        self.assertEqual(self.judge([self.read(20, 22)], standstills=[(20.2, 21.8)]), [])
+
+    def test_a_refusal_while_the_machine_stands_still_is_not_judged(self):
+        refused = [self.open(20, 20.5, "refused: 2")]
+        self.assertEqual(self.judge(refused, standstills=[(19.7, 20.1)]), [])
+        self.assertTrue(self.judge(refused, standstills=[(15, 16)]))
+
+    def test_a_frozen_server_answers_when_it_goes_on(self):
+        events = [fault("freeze", ["s3"], 20, 28)]
+        self.assertEqual(self.judge([self.read(20, 28.3)], events), [])
+
+    def test_a_lost_connection_needs_a_killed_server(self):
+        self.assertTrue(self.judge([self.read(20, 20.1, "lost")]))
+        killed = [fault("kill", ["s3"], 20, 21)]
+        self.assertEqual(self.judge([self.read(20, 20.1, "lost")], killed), [])
+
+    def test_an_answer_that_never_comes_is_found(self):
+        events = [fault("freeze", ["s1"], 0, 99), fault("freeze", ["s2"], 0, 99)]
+        self.assertTrue(self.judge([self.read(20, 45, "hung")], events))
+
+    def test_an_open_is_refused_only_without_catalog_or_replicas(self):
+        refused = [self.open(20, 20.1, "refused: 2")]
+        self.assertTrue(self.judge(refused))
+        both = {"nodes": [0, 1]}
+        self.assertEqual(self.judge(refused, [fault("database-freeze", [], 15, 18, both)]), [])
+        self.assertTrue(self.judge(refused, [fault("database-freeze", [], 5, 9, both)]))
+        own = [self.open(20, 20.1, "refused: 2", server="s1")]
+        self.assertTrue(self.judge(own, [fault("database-freeze", [], 15, 30, both)]))
+
+    def test_one_node_of_the_database_is_enough(self):
+        refused = [self.open(20, 20.1, "refused: 2")]
+        stopped = fault("database-stop", [], 15, 30)
+        self.assertTrue(self.judge(refused, [stopped]))
+        apart = fault("split", ["s3", "s1", "s2"], 15, 30, {"database nodes": [0]})
+        self.assertTrue(self.judge(refused, [apart]))
+        self.assertEqual(self.judge(refused, [stopped, apart]), [])
+
+    def test_an_open_without_catalog_takes_a_second(self):
+        stopped = [fault("database-freeze", [], 0, 99, {"nodes": [0, 1]})]
+        self.assertTrue(self.judge([self.open(20, 22.5, "refused: 2")], stopped))
+
+    def test_hostile_rows_spoil_their_location_only(self):
+        rows = fault("rows", ["s1", DISK, "other"], 0, 99, "digest")
+        events = [rows, fault("freeze", ["s2"], 0, 99)]
+        self.assertEqual(self.judge([self.read(20, 32, "EIO")], events), [])
+        rows["who"][1] = "other"
+        self.assertTrue(self.judge([self.read(20, 32, "EIO")], events))
+        rows["detail"] = "uri-local"
+        self.assertEqual(self.judge([self.read(20, 32, "EIO")], events), [])
+
+    def test_a_moved_disk_need_not_be_where_it_was(self):
+        events = [fault("move", ["s1", "s4", DISK], 10, 12), fault("freeze", ["s2"], 0, 99)]
+        self.assertEqual(self.judge([self.read(20, 32, "EIO")], events), [])
+        self.assertTrue(self.judge([self.read(5, 8, "EIO")], events))
+
+    def test_a_storm_of_connects_is_found(self):
+        history = checker.History([fault("cut", ["s1", "s3"], 10, 20)], DISKS, [])
+        names = {"a": "s1", "b": "s3"}
+        calm = {("b", "a"): [10 + 0.5 * n for n in range(20)]}
+        self.assertEqual(checker.check_connects(history, calm, names)[0], [])
+        storm = {("b", "a"): [10 + 0.1 * n for n in range(50)]}
+        self.assertTrue(checker.check_connects(history, storm, names)[0])
+        before = {("b", "a"): [1 + 0.1 * n for n in range(50)]}
+        self.assertEqual(checker.check_connects(history, before, names)[0], [])
+
+
+class PlanTest(unittest.TestCase):
+    SERVERS = [f"s{number}" for number in range(8)]
+    READ = {f"disk{number}": ["s1", "s2", "s3"] for number in range(4)}
+
+    def make(self, seed):
+        return plan.make(seed, self.SERVERS, self.READ, 60)
+
+    def test_a_seed_is_one_plan(self):
+        self.assertEqual(self.make(7), self.make(7))
+        self.assertNotEqual(self.make(7), self.make(8))
+
+    def test_all_kinds_come_and_none_comes_late(self):
+        faults = [fault_ for seed in range(50) for fault_ in self.make(seed)]
+        self.assertEqual({fault_.kind for fault_ in faults}, set(plan.KINDS) - {"move"})
+        self.assertLessEqual(max(fault_.end() for fault_ in faults), 60 - plan.HEAL)
+
+    def test_one_server_has_one_fault_of_its_process_at_a_time(self):
+        for seed in range(20):
+            faults = [fault_ for fault_ in self.make(seed) if fault_.kind in ("kill", "freeze")]
+            for number, earlier in enumerate(faults):
+                for later in faults[number + 1:]:
+                    if later.who == earlier.who:
+                        self.assertGreater(later.start, earlier.end())
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,261 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Carries out the faults of a plan: begins each at its time, and undoes it."""
+
+import collections
+import contextlib
+import json
+import os
+import signal
+import threading
+import time
+
+import plan
+
+STRANGE_URIS = {
+    "uri-program": "nbd+ssh://-oProxyCommand=touch%20/tmp/hostile/x",
+    "uri-local": "nbd://127.0.0.1:22",
+    "uri-control": "nbd://10.77.0.99:10809/\x1b[2J\r\nfake",
+}
+
+
+class Faults:
+    """`happened` gets a dict for each: kind, who, detail, begin and end (monotonic)."""
+
+    def __init__(self, simulation, begin):
+        self.simulation = simulation
+        self.servers = simulation.servers
+        self.database = simulation.database
+        self.begin = begin
+        self.locks = collections.defaultdict(threading.Lock)
+        self.happened = []
+        self.problems = []
+        self.refused = []  # moves that could not even be asked for
+
+    def carry_out(self, faults):
+        threads = [threading.Thread(target=self.carry_out_one, args=(fault,)) for fault in faults]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    def carry_out_one(self, fault):
+        self.sleep_until(fault.start)
+        # On a busy machine an undoing may take longer than was planned.
+        with contextlib.ExitStack() as stack:
+            for resource in sorted(plan.resources(fault)):
+                stack.enter_context(self.locks[resource])
+            self.carry_out_now(fault)
+
+    def carry_out_now(self, fault):
+        event = {"number": fault.number, "kind": fault.kind, "who": fault.who,
+                 "detail": fault.detail, "begin": time.monotonic(), "end": float("inf")}
+        self.happened.append(event)
+        try:
+            undo = getattr(self, "do_" + fault.kind.replace("-", "_"))(fault)
+            self.sleep_until(fault.end())
+            undo()
+        except Exception as error:  # what cannot be carried out fails the run
+            self.problems.append(f"{fault} could not be carried out: {error!r}")
+        event["end"] = time.monotonic()
+
+    def sleep_until(self, seconds):
+        time.sleep(max(0.0, self.begin + seconds - time.monotonic()))
+
+    # A server.
+
+    def do_kill(self, fault):
+        server = self.servers[fault.who[0]]
+        server.kill()
+        server.clock = fault.detail["clock"]
+        return server.start
+
+    def do_freeze(self, fault):
+        server = self.servers[fault.who[0]]
+        server.freeze()
+        return server.thaw
+
+    def do_state_full(self, fault):
+        filler = os.path.join(self.servers[fault.who[0]].state, "filler")
+        fill(filler)
+        return lambda: os.remove(filler)
+
+    # The network.
+
+    def machines(self, names):
+        return [self.servers[name].machine for name in names]
+
+    def do_one_way(self, fault):
+        source, target = self.machines(fault.who)
+        return target.drop_from(source)
+
+    def do_cut(self, fault):
+        a, b = self.machines(fault.who)
+        return both(a.drop_from(b), b.drop_from(a))
+
+    def do_flaky(self, fault):
+        a, b = self.machines(fault.who)
+        return both(a.drop_from(b, 0.3), b.drop_from(a, 0.3))
+
+    def do_split(self, fault):
+        inside = self.machines(fault.who)
+        nodes = [node.machine for node in self.database.nodes]
+        inside += [nodes[number] for number in fault.detail["database nodes"]]
+        everybody = self.machines(self.servers) + nodes
+        undo = []
+        for a in inside:
+            for b in everybody:
+                if b not in inside:
+                    undo += [a.drop_from(b), b.drop_from(a)]
+        return both(*undo)
+
+    def do_no_catalog(self, fault):
+        server = self.servers[fault.who[0]].machine
+        return both(*(server.drop_from(node.machine) for node in self.database.nodes))
+
+    # The database.
+
+    def do_database_stop(self, _fault):
+        node = self.database.primary
+        node.stop()
+        return node.start
+
+    def do_database_freeze(self, fault):
+        nodes = [self.database.primary, self.database.standby][:len(fault.detail["nodes"])]
+        for node in nodes:
+            node.signal(signal.SIGSTOP)
+        return lambda: [node.signal(signal.SIGCONT) for node in nodes]
+
+    def do_database_failover(self, _fault):
+        self.database.fail_over()
+        return self.database.renew_standby
+
+    def do_database_full(self, _fault):
+        """It has to end when it cannot write its log; the operator makes room and starts it."""
+        node = self.database.primary
+        filler = os.path.join(node.folder, "filler")
+        fill(filler)
+
+        def undo():
+            os.remove(filler)
+            if node.process.poll() is not None:
+                node.start()
+        return undo
+
+    def do_move(self, fault):
+        source, target, disk = fault.who
+        words = ("move", disk, "--from", source, "--to", target, "--detach")
+
+        def ask():
+            result = self.simulation.command.run(*words)
+            return result.returncode == 0 or result.stderr
+
+        def ask_again():
+            if asked is not True and ask() is not True:
+                self.refused.append(fault.number)
+        asked = ask()
+        return ask_again
+
+    # The catalog's rows. Each rows_… gives two statements: what spoils them, and what mends them.
+
+    def do_rows(self, fault):
+        server, disk, other = fault.who
+        spoil, mend = getattr(self, "rows_" + fault.detail.split("-")[0])(server, disk, other,
+                                                                          fault.detail)
+        self.database.ask(spoil + BUMP)
+        return lambda: self.database.ask(mend + BUMP)
+
+    def saved_location(self, server, disk):
+        row = self.database.ask(
+            f"SELECT to_jsonb(l) FROM signpost.location l WHERE {location(server, disk)}")
+        row = json.dumps(json.loads(row)).replace("'", "''")
+        columns = ", ".join(json.loads(row.replace("''", "'")))
+        saved = f"SELECT {columns} FROM jsonb_populate_record(NULL::signpost.location, '{row}')"
+        return (f"INSERT INTO signpost.location ({columns}) {saved} ON CONFLICT"
+                f" (disk_name, server_id) DO UPDATE SET ({columns}) = ({saved});")
+
+    def with_location(self, server, disk, assignment):
+        return (f"UPDATE signpost.location SET {assignment} WHERE {location(server, disk)};",
+                self.saved_location(server, disk))
+
+    def rows_export(self, server, disk, other, _):
+        return self.with_location(server, disk, f"export_name = '{other}'")
+
+    def rows_whole(self, server, disk, other, _):
+        columns = of_other(server, other, "size", "generation", "fingerprint", "digest",
+                           "published", "format")
+        return self.with_location(server, disk, f"export_name = '{other}', {columns}")
+
+    def rows_fingerprint(self, server, disk, other, _):
+        return self.with_location(server, disk, of_other(server, other, "fingerprint"))
+
+    def rows_digest(self, server, disk, other, _):
+        return self.with_location(server, disk, of_other(server, other, "digest"))
+
+    def rows_generation(self, server, disk, _other, _):
+        return self.with_location(server, disk, "generation = 9223372036854775807")
+
+    def rows_size(self, server, disk, _other, detail):
+        size = "9223372036854775807" if detail == "size-huge" else "size + 512"
+        return self.with_location(server, disk, f"size = {size}")
+
+    def rows_vanish(self, server, disk, _other, _):
+        return (f"DELETE FROM signpost.location WHERE {location(server, disk)};",
+                self.saved_location(server, disk))
+
+    def rows_name(self, server, disk, _other, _):
+        columns = ", ".join(json.loads(self.database.ask(
+            f"SELECT to_jsonb(l) - 'disk_name' FROM signpost.location l"
+            f" WHERE {location(server, disk)}")))
+        spoil = "".join(
+            f"INSERT INTO signpost.location (disk_name, {columns}) SELECT {name}, {columns}"
+            f" FROM signpost.location WHERE {location(server, disk)};" for name in STRANGE_NAMES)
+        names = ", ".join(STRANGE_NAMES)
+        return spoil, f"DELETE FROM signpost.location WHERE disk_name IN ({names});"
+
+    def rows_uri(self, server, disk, _other, detail):
+        own = self.servers[server].machine.address
+        others = [name for name in sorted(self.servers) if name != server]
+        other = self.servers[others[len(disk) % len(others)]].machine.address
+        uri = STRANGE_URIS.get(detail, f"nbd://{other}:10809").replace("'", "''")
+        where = f"WHERE server_id = {number_of(server)}"
+        statement = f"UPDATE signpost.server_uri SET uri = '%s' {where};"
+        return statement % uri, statement % f"nbd://{own}:10809"
+
+
+def number_of(server):
+    return f"(SELECT id FROM signpost.server WHERE name = '{server}')"
+
+
+def location(server, disk):
+    return f"disk_name = '{disk}' AND server_id = {number_of(server)}"
+
+
+def of_other(server, other, *columns):
+    names = ", ".join(columns)
+    return f"({names}) = (SELECT {names} FROM signpost.location WHERE {location(server, other)})"
+
+
+STRANGE_NAMES = ("'web000/../../etc/passwd'", "E'web000/\\x1b[2Jvda'")
+BUMP = " UPDATE signpost.catalog_state SET change_sequence = change_sequence + 1;"
+
+
+def both(*undo):
+    def undo_all():
+        for step in undo:
+            step()
+    return undo_all
+
+
+def fill(path):
+    """Takes all room that is left on a file system."""
+    with open(path, "wb", buffering=0) as file:
+        try:
+            while True:
+                file.write(bytes(1 << 20))
+        except OSError:
+            pass
+        try:
+            while file.write(bytes(4096)):
+                pass
+        except OSError:
+            pass
