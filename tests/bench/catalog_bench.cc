@@ -4,9 +4,12 @@
 // million), one location each, on a hundred servers. Prints a Markdown table. The catalog is made
 // in a new directory under DIRECTORY (default: /var/tmp) and removed at the end.
 //
+// catalog_bench DISKS postgresql://…: the same of a PostgreSQL catalog, which is filled and left
+// (postgres_bench starts a database for it).
+//
 // catalog_bench --fill FILE DISKS: only makes that catalog, and leaves it (for gateway_bench).
 //
-// All in process, page cache warm from the filling: what is measured is the store's own work.
+// Page cache warm from the filling: what is measured is the store's own work.
 
 #include <fmt/format.h>
 #include <stdio.h>
@@ -18,6 +21,7 @@
 #include <functional>
 #include <random>
 #include <stdexcept>
+#include <thread>
 
 #include "catalog/catalog.h"
 
@@ -29,6 +33,7 @@ using Clock = std::chrono::steady_clock;
 constexpr std::size_t kServers = 100;
 constexpr std::size_t kBatch = 100'000;
 constexpr std::size_t kLookups = 100'000;
+constexpr std::size_t kBeats = 100;  // of each server
 constexpr std::size_t kPages = 200;
 
 template <class T>
@@ -123,8 +128,7 @@ void measure_lookups(Catalog& catalog, std::size_t disks) {
                 throw std::runtime_error("a disk that was published is not found");
         }));
     const DiskName unknown = DiskName::parse("site-50/vm-unknown").value();
-    row("look-up of an unknown name",
-        latency(kLookups, [&] { must(catalog.find(unknown)); }));
+    row("look-up of an unknown name", latency(kLookups, [&] { must(catalog.find(unknown)); }));
 }
 
 void measure_pages(Catalog& catalog, std::size_t disks) {
@@ -133,9 +137,9 @@ void measure_pages(Catalog& catalog, std::size_t disks) {
             const std::string after = disk_name(random() % disks);
             must(catalog.list(after.substr(0, 8), after, 1000));
         }));
-    row("search for text that is nowhere", fmt::format("{:.2f} s", seconds_of([&] {
-            must(catalog.search("no such text", "", 1000));
-        })));
+    row("search for text that is nowhere",
+        fmt::format("{:.2f} s",
+                    seconds_of([&] { must(catalog.search("no such text", "", 1000)); })));
 }
 
 void measure_publications(Catalog& catalog, std::size_t disks) {
@@ -159,23 +163,64 @@ void measure_publications(Catalog& catalog, std::size_t disks) {
     row("publish all 100,000, nothing changed", publish(all));
 }
 
-void run(std::size_t disks, const std::string& directory) {
-    const std::string path = directory + "/catalog.db";
-    const auto open = [&] { return must(open_catalog(path, OpenMode::create)); };
-    fmt::print("| SQLite catalog, {} disks | |\n|---|---|\n", disks);
-    row("filling it", fmt::format("{:.1f} s", seconds_of([&] { fill(*open(), disks); })));
-    const auto bytes = std::filesystem::file_size(path);
-    row("file", fmt::format("{:.1f} MiB, {:.0f} bytes a disk",
-                            static_cast<double>(bytes) / (1 << 20),
-                            static_cast<double>(bytes) / static_cast<double>(disks)));
+// Every server has a connection of its own, as it would, and beats without a pause.
+void measure_heartbeats(const std::string& url) {
+    std::vector<std::unique_ptr<Catalog>> catalogs;
+    for (std::size_t server = 0; server < kServers; ++server)
+        catalogs.push_back(must(open_catalog(url, OpenMode::existing)));
+    std::vector<std::vector<double>> times(kServers);
+    const double seconds = seconds_of([&] {
+        std::vector<std::jthread> threads;
+        for (std::size_t server = 0; server < kServers; ++server)
+            threads.emplace_back([&, server] {
+                for (std::size_t beat = 0; beat < kBeats; ++beat)
+                    times[server].push_back(seconds_of(
+                        [&] { must(catalogs[server]->heartbeat(server_name(server), "")); }));
+            });
+    });
+    std::vector<double> all;
+    for (const auto& of_server : times)
+        all.insert(all.end(), of_server.begin(), of_server.end());
+    std::sort(all.begin(), all.end());
+    row("heartbeats of 100 servers at once",
+        fmt::format("{:.0f} a second, {:.1f} ms median, {:.1f} ms p99",
+                    static_cast<double>(all.size()) / seconds, all[all.size() / 2] * 1e3,
+                    all[all.size() * 99 / 100] * 1e3));
+}
+
+void measure(const std::string& url, std::size_t disks) {
+    const auto open = [&] { return must(open_catalog(url, OpenMode::create)); };
     row("open", fmt::format("{:.2f} ms", seconds_of(open) * 1e3));
     const auto catalog = open();
     measure_lookups(*catalog, disks);
     measure_pages(*catalog, disks);
     measure_publications(*catalog, disks);
-    row("look-up of a disk, the same process having published", latency(1000, [&] {
-            must(catalog->find(DiskName::parse(disk_name(disks + 1)).value()));
-        }));
+    row("look-up of a disk, the same process having published",
+        latency(1000, [&] { must(catalog->find(DiskName::parse(disk_name(disks + 1)).value())); }));
+    measure_heartbeats(url);
+}
+
+double fill_timed(const std::string& url, std::size_t disks) {
+    return seconds_of([&] { fill(*must(open_catalog(url, OpenMode::create)), disks); });
+}
+
+void run_sqlite(std::size_t disks, const std::string& directory) {
+    const std::string path = directory + "/catalog.db";
+    fmt::print("| SQLite catalog, {} disks | |\n|---|---|\n", disks);
+    row("filling it", fmt::format("{:.1f} s", fill_timed(path, disks)));
+    const auto bytes = std::filesystem::file_size(path);
+    row("file",
+        fmt::format("{:.1f} MiB, {:.0f} bytes a disk", static_cast<double>(bytes) / (1 << 20),
+                    static_cast<double>(bytes) / static_cast<double>(disks)));
+    measure(path, disks);
+}
+
+void run_postgres(std::size_t disks, const std::string& url) {
+    fmt::print("| PostgreSQL catalog, {} disks | |\n|---|---|\n", disks);
+    if (must(must(open_catalog(url, OpenMode::create))->totals()).locations != 0)
+        throw std::runtime_error("the catalog is not empty: give a database of its own");
+    row("filling it", fmt::format("{:.1f} s", fill_timed(url, disks)));
+    measure(url, disks);
 }
 
 // The number of disks that TEXT says; 0 when it says none that will do.
@@ -200,7 +245,7 @@ int measure_in(std::size_t disks, std::string directory) {
         perror(directory.c_str());
         return 1;
     }
-    const int status = run_guarded([&] { run(disks, directory); });
+    const int status = run_guarded([&] { run_sqlite(disks, directory); });
     std::filesystem::remove_all(directory);
     return status;
 }
@@ -211,11 +256,14 @@ int main(int argc, char** argv) {
     const bool only_fill = argc == 4 && std::string_view(argv[1]) == "--fill";
     const std::size_t disks = only_fill ? disks_in(argv[3]) : disks_in(argc > 1 ? argv[1] : "1e6");
     if (disks == 0 || (argc > 3 && !only_fill)) {
-        fmt::print(stderr, "usage: catalog_bench [DISKS (100 to 1e9) [DIRECTORY]]\n"
-                           "       catalog_bench --fill FILE DISKS\n");
+        fmt::print(stderr,
+                   "usage: catalog_bench [DISKS (100 to 1e9) [DIRECTORY|POSTGRESQL-URL]]\n"
+                   "       catalog_bench --fill FILE DISKS\n");
         return 2;
     }
     if (only_fill)
         return run_guarded([&] { fill(*must(open_catalog(argv[2], OpenMode::create)), disks); });
+    if (argc > 2 && std::string_view(argv[2]).starts_with("postgres"))
+        return run_guarded([&] { run_postgres(disks, argv[2]); });
     return measure_in(disks, argc > 2 ? argv[2] : "/var/tmp");
 }
