@@ -4,7 +4,7 @@
 . "$(dirname "$0")/functions.sh"
 
 requires nbdkit nbdcopy qemu-io jq
-export PLUGIN SIGNPOST SIGNPOSTD STATE=$tmp/state ALPHA_PORT BETA_PORT
+export PLUGIN SIGNPOST SIGNPOSTD STATE=$tmp/state ALPHA_PORT BETA_PORT GAMMA_PORT
 catalog=$STATE/catalog.db
 end_examples() {
     kill -KILL "$(cat "$STATE/alpha.pid")" "$(cat "$STATE/beta.pid")"
@@ -39,6 +39,13 @@ before=$(sha256sum <"$tmp/beta/db01/vda.raw")
 example writable-boot-with-cow.sh "sqlite:$catalog" db01/vda \
     'qemu-io -f raw -c "write -P 7 0 64k" -c "read -P 7 0 64k" "$uri"'
 [ "$(sha256sum <"$tmp/beta/db01/vda.raw")" = "$before" ] || fail "the backup was written to"
+
+ALPHA_PORT=$(free_port) BETA_PORT=$(free_port) GAMMA_PORT=$(free_port)
+example fleet-postgresql.sh
+for line in 'all is well' 'alpha was killed' 'PostgreSQL was stopped' 'db01 through gamma: 8'; do
+    grep -q "$line" "$tmp/fleet-postgresql.sh.out" ||
+        fail "the fleet's example does not say \"$line\": $(cat "$tmp/fleet-postgresql.sh.log")"
+done
 
 for script in "$SOURCE_DIR"/examples/*.sh; do
     [[ " ${played[*]} " == *" ${script##*/} "* || $script == */pool-* ]] ||
