@@ -115,6 +115,29 @@ bool is_final(JobState state) {
     return state != JobState::waiting && state != JobState::running;
 }
 
+bool conflicting(const Location& a, const Location& b) {
+    return !a.digest.empty() && !b.digest.empty() && (a.digest != b.digest || a.size != b.size);
+}
+
+bool in_conflict(const DiskRecord& disk) {
+    const Location* newest = newest_verified(disk);
+    return newest != nullptr &&
+           std::ranges::any_of(disk.locations, [newest](const Location& location) {
+               return conflicting(*newest, location);
+           });
+}
+
+const Location* newest_verified(const DiskRecord& disk) {
+    const Location* newest = nullptr;
+    for (const Location& location : disk.locations) {
+        const bool known = !location.digest.empty() && location.state != LocationState::copying;
+        if (known && (newest == nullptr || location.generation > newest->generation)) {
+            newest = &location;
+        }
+    }
+    return newest;
+}
+
 std::uint64_t disk_size(const DiskRecord& disk) {
     const auto rank = [](const Location& location) {
         return std::tuple(location.state == LocationState::ready, location.generation);

@@ -98,6 +98,16 @@ struct DiskRecord {
 // How large a disk is, as far as the catalog knows: as its newest ready copy, else as its newest.
 std::uint64_t disk_size(const DiskRecord& disk);
 
+// True when both copies have been verified, and are not the same: two contents of one name.
+bool conflicting(const Location& a, const Location& b);
+
+// Whether any two of its copies are so.
+bool in_conflict(const DiskRecord& disk);
+
+// The copy with the newest content that was verified, damaged or not; null: none was. Copies that
+// are in conflict with it are older, and not served to anybody.
+const Location* newest_verified(const DiskRecord& disk);
+
 // What a server says of one of its images when it publishes. The store turns it into a Location:
 // the generation and digest of an unchanged fingerprint and size are kept, else a new generation
 // begins.

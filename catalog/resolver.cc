@@ -11,10 +11,13 @@ namespace signpost {
 
 namespace {
 
-// Why LOCATION cannot be used; empty when it can.
-std::string unusable(const Location& location, const std::optional<Server>& server) {
+// Why LOCATION cannot be used; empty when it can. NEWEST: see newest_verified().
+std::string unusable(const Location& location, const std::optional<Server>& server,
+                     const std::optional<Location>& newest) {
     if (!server)
         return "not a registered server";
+    if (newest && conflicting(location, *newest))
+        return fmt::format("has older content than {}", escaped(newest->server));
     if (location.state != LocationState::ready)
         return std::string(to_string(location.state));
     if (server->uris.empty())
@@ -67,6 +70,8 @@ Result<std::optional<Survey>> Resolver::survey(const DiskName& name) const {
     Survey survey{.disk = name, .own_site = own_site_, .as_of = (*record)->as_of};
     if (survey.own_site.empty() && *own)
         survey.own_site = (*own)->site;
+    const Location* const newest = newest_verified(**record);
+    const auto newest_content = newest == nullptr ? std::nullopt : std::optional(*newest);
     // Heartbeats carry the store's clock, which this machine's may not agree with. This server
     // beats too, so the newest heartbeat in sight is the store's time.
     survey.now = *own ? (*own)->last_heartbeat : 0;
@@ -80,7 +85,7 @@ Result<std::optional<Survey>> Resolver::survey(const DiskName& name) const {
         auto server = catalog_.find_server(location.server);
         if (!server)
             return std::unexpected(std::move(server.error()));
-        if (auto reason = unusable(location, *server); !reason.empty()) {
+        if (auto reason = unusable(location, *server, newest_content); !reason.empty()) {
             passed_over.push_back({std::move(location), std::move(*server), std::move(reason)});
             continue;
         }
