@@ -160,13 +160,14 @@ Result<DiskName> DiskName::parse(std::string_view text) {
 }
 
 Result<ExportName> ExportName::parse(std::string_view text) {
-    const bool local_only = text.starts_with(kLocalPrefix);
+    const bool digests = text.starts_with(kDigestsPrefix);
+    const bool local_only = digests || text.starts_with(kLocalPrefix);
     if (local_only)
-        text.remove_prefix(kLocalPrefix.size());
+        text.remove_prefix(digests ? kDigestsPrefix.size() : kLocalPrefix.size());
     auto disk = DiskName::parse(text);
     if (!disk)
         return std::unexpected(std::move(disk.error()));
-    return ExportName{std::move(*disk), local_only};
+    return ExportName{std::move(*disk), local_only, digests};
 }
 
 }  // namespace signpost

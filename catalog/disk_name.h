@@ -3,7 +3,7 @@
 // DiskName is the name by which the whole federation knows a disk: the path of its image relative
 // to the repository's root, without the image's extension. ExportName is what a client asks for: a
 // disk name, or `local:` and a disk name, which means "only if you hold it yourself" (the hop
-// rule).
+// rule), or `digests:` and a disk name: the digests of the chunks of the image that you hold.
 //
 // Grammar: UTF-8, 1 to 1,024 bytes, components separated by `/`; no empty, `.` or `..` component;
 // no NUL or other control character; no `:` in the first component. An object that breaks these
@@ -42,9 +42,11 @@ class DiskName {
 
 struct ExportName {
     static constexpr std::string_view kLocalPrefix = "local:";
+    static constexpr std::string_view kDigestsPrefix = "digests:";
 
     DiskName disk;
-    bool local_only;
+    bool local_only;  // this server's own, in either form
+    bool digests = false;
 
     static Result<ExportName> parse(std::string_view text);
 };

@@ -31,6 +31,10 @@ const char* const kParameterHelp =
     "priority=<N>                Of this server for others, lower is asked first (default: 100).\n"
     "peer-timeout=<SECONDS>      How long a request may wait for peers in all (default: 12).\n"
     "connections=<N>             Connections to a peer for each disk (default: 4).\n"
+    "verify=<MODE>               Check what is relayed, chunk by chunk: off, relay or require.\n"
+    "digest-rate=<SIZE>          Bytes per second to compute digests at; 0: none (default: 64M).\n"
+    "scrub=<TIME>                How old the last reading of an image may get, as 7d (default: "
+    "off).\n"
     "privileged-ports=<BOOL>     Relay from peers on ports below 1024, too (default: false).\n"
     "tls=<MODE>                  TLS towards peers: off, on or require.\n"
     "tls-certificates=<DIR>      X.509 certificates for peers.\n"
@@ -162,6 +166,9 @@ Result<void> Parameters::set(std::string_view key, const char* value) {
     if (key == "site") {
         return store(settings_.site, checked_site(value));
     }
+    if (key == "verify" || key == "digest-rate" || key == "scrub") {
+        return set_digests(key, value);
+    }
     if (key.starts_with("tls")) {
         return set_tls(key, value);
     }
@@ -189,6 +196,16 @@ Result<void> Parameters::set_number(std::string_view key, const char* value) {
         return {};
     }
     settings_.relay.limits.request = std::chrono::seconds(*seconds);
+    return {};
+}
+
+Result<void> Parameters::set_digests(std::string_view key, const char* value) {
+    auto set = key == "verify"  ? store(settings_.verify, parse_verify(value))
+               : key == "scrub" ? store(settings_.digests.scrub, parse_scrub(value))
+                                : store(settings_.digests.rate, parse_digest_rate(value));
+    if (!set) {
+        return fail(set.error().code, fmt::format("{}= {}", key, set.error().message));
+    }
     return {};
 }
 

@@ -45,18 +45,23 @@ bool CachedPages::read(std::uint64_t offset, std::span<std::byte> to) {
            ::pread(file_, to.data(), to.size(), at) == static_cast<ssize_t>(to.size());
 }
 
-// False also when the kernel does not say.
-bool CachedPages::counts_all(std::uint64_t offset, std::uint64_t length) {
-    if (length == 0 || !can_count_.load(std::memory_order_relaxed)) {
-        return false;
+// Nothing when the kernel does not say.
+std::optional<std::uint64_t> CachedPages::count(std::uint64_t offset, std::uint64_t length) {
+    if (!can_count_.load(std::memory_order_relaxed)) {
+        return std::nullopt;
     }
     CachestatRange range{offset, length};
     Cachestat found{};
     if (::syscall(kCachestat, file_, &range, &found, 0) != 0) {
         can_count_.store(false, std::memory_order_relaxed);
-        return false;
+        return std::nullopt;
     }
-    return found.cached >= (offset + length - 1) / kPage - offset / kPage + 1;
+    return found.cached;
+}
+
+bool CachedPages::counts_all(std::uint64_t offset, std::uint64_t length) {
+    const auto cached = length == 0 ? std::nullopt : count(offset, length);
+    return cached && *cached >= (offset + length - 1) / kPage - offset / kPage + 1;
 }
 
 bool CachedPages::has_byte(std::uint64_t offset) {
@@ -79,6 +84,13 @@ bool CachedPages::covers(std::uint64_t offset, std::uint32_t length) {
         }
     }
     return has_byte(offset + length - 1);
+}
+
+bool CachedPages::touches(std::uint64_t offset, std::uint32_t length) {
+    if (const auto cached = count(offset, length)) {
+        return *cached > 0;
+    }
+    return has_byte(offset) || has_byte(offset + length / 2) || has_byte(offset + length - 1);
 }
 
 }  // namespace signpost

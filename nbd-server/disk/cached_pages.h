@@ -12,6 +12,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 
 namespace signpost {
@@ -25,8 +26,12 @@ class CachedPages {
 
     bool covers(std::uint64_t offset, std::uint32_t length);
 
+    // True when the kernel has some of it; a guess from three bytes where it does not count.
+    bool touches(std::uint64_t offset, std::uint32_t length);
+
    private:
     bool has_byte(std::uint64_t offset);
+    std::optional<std::uint64_t> count(std::uint64_t offset, std::uint64_t length);
     bool counts_all(std::uint64_t offset, std::uint64_t length);
 
     const int file_;

@@ -23,6 +23,7 @@ void CatalogFeed::publish(HeldImages& held) {
     const auto told = catalog_.publish(server_.name, news);
     if (told) {
         held.news_told();
+        ++publications_;
         works();
         log_.debug(fmt::format("server '{}': published {} images and withdrew {}{}", server_.name,
                                news.images.size(), news.vanished.size(),

@@ -9,7 +9,9 @@
 
 #pragma once
 
+#include <atomic>
 #include <chrono>
+#include <cstdint>
 
 #include "catalog/catalog.h"
 #include "nbd-server/disk/held_images.h"
@@ -38,6 +40,9 @@ class CatalogFeed {
     Clock::time_point next_publish(const HeldImages& held) const;
     Clock::time_point next_beat() const;
 
+    // How often the catalog has been told of images; from any thread.
+    std::uint64_t publications() const { return publications_; }
+
    private:
     void register_again(HeldImages& held);
     bool registers(HeldImages& held);
@@ -56,6 +61,7 @@ class CatalogFeed {
     bool in_trouble_ = false;
     bool name_lost_ = false;
     bool registered_ = true;
+    std::atomic<std::uint64_t> publications_{0};
 };
 
 }  // namespace signpost

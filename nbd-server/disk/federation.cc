@@ -9,6 +9,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "nbd-server/disk/described_disk.h"
@@ -16,6 +17,7 @@
 #include "nbd-server/disk/export_list.h"
 #include "nbd-server/disk/federation_parts.h"
 #include "nbd-server/disk/image_fingerprint.h"
+#include "nbd-server/disk/leaves_disk.h"
 #include "nbd-server/disk/own_images.h"
 #include "nbd-server/disk/relay_planning.h"
 #include "nbd-server/disk/shared_disks.h"
@@ -58,10 +60,16 @@ class LiveFederation final : public Federation {
         if (!name) {
             return std::unexpected(name.error());
         }
+        if (name->digests) {
+            return open_digests(name->disk);
+        }
         const bool wish = writable && parts_.writable;
         auto own = open_own(*name, wish);
-        if (own || name->local_only) {
+        if (name->local_only || (own && !is_damaged_here(name->disk))) {
             return own;
+        }
+        if (own) {
+            return elsewhere_or(std::move(*own), name->disk, asker);
         }
         auto relayed = open_relayed(name->disk, wish, asker);
         if (own.error().code == Errc::not_found) {
@@ -105,6 +113,50 @@ class LiveFederation final : public Federation {
         return make_described_disk(std::move(*disk), std::move(description), !writable);
     }
 
+    // What the catalog has about this server's own copy. One that cannot be asked says nothing.
+    bool is_damaged_here(const DiskName& disk) {
+        if (parts_.publisher == nullptr || parts_.writable) {
+            return false;
+        }
+        const auto record = parts_.catalog->find(disk);
+        return record && *record &&
+               std::ranges::any_of((*record)->locations, [this](const Location& location) {
+                   return location.server == parts_.server &&
+                          location.state == LocationState::damaged;
+               });
+    }
+
+    // A good copy of another server is better than OWN, which is damaged; that is better than none.
+    Result<std::shared_ptr<Disk>> elsewhere_or(std::shared_ptr<Disk> own, const DiskName& disk,
+                                               const Asker& asker) {
+        auto relayed = open_relayed(disk, false, asker);
+        log_.error(fmt::format("disk '{}' is damaged on this server; {}", escaped(disk.str()),
+                               relayed ? "it is relayed from another"
+                                       : "no other server can be asked, so it is served"));
+        return relayed ? relayed : own;
+    }
+
+    // Of the image as it is now; only while nobody can write to it.
+    Result<std::shared_ptr<Disk>> open_digests(const DiskName& name) {
+        auto image = parts_.repositories->open_image(name);
+        if (!image) {
+            return std::unexpected(image.error());
+        }
+        Result<std::optional<DigestStore::Entry>> entry = std::nullopt;
+        if (parts_.digests && !image->writable) {
+            entry = parts_.digests->find({name, image->fingerprint, image->size});
+        }
+        if (!entry) {
+            return std::unexpected(entry.error());
+        }
+        if (!*entry || (*entry)->digest.empty()) {
+            return fail(Errc::not_found, fmt::format("disk '{}' has no chunk digests here, or not "
+                                                     "yet",
+                                                     escaped(name.str())));
+        }
+        return make_leaves_disk(*parts_.digests, **entry, image->size);
+    }
+
     Result<std::shared_ptr<Disk>> share(OpenImage image) {
         const std::string key = key_of(image);
         if (auto open = disks_.find(key)) {
@@ -130,7 +182,28 @@ class LiveFederation final : public Federation {
         if (auto open = disks_.find(key)) {
             return open;
         }
-        return disks_.add(key, parts_.relay(std::move(*plan)));
+        auto made = parts_.verifier ? relay_verified(std::move(*plan))
+                                    : Result<std::shared_ptr<Disk>>(parts_.relay(std::move(*plan)));
+        return made ? disks_.add(key, std::move(*made)) : made;
+    }
+
+    Result<std::shared_ptr<Disk>> relay_verified(RelayPlan plan) {
+        const std::string digest = digest_to_hold(plan);
+        if (!digest.empty()) {
+            return make_verified_disk(*parts_.verifier, std::move(plan), digest);
+        }
+        const std::string name = escaped(plan.disk.str());
+        const std::string_view why = plan.traits.read_only
+                                         ? "no copy of it that is not written has been verified"
+                                         : "it may be written to";
+        if (parts_.verify == Verify::require) {
+            return fail(Errc::unavailable,
+                        fmt::format("disk '{}' is not relayed, because it cannot be checked: {}; "
+                                    "run signpost verify {}, or say verify=relay",
+                                    name, why, name));
+        }
+        log_.info(fmt::format("disk '{}' is relayed without being checked: {}", name, why));
+        return parts_.relay(std::move(plan));
     }
 
     Log& log_;

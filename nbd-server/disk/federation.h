@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "catalog/catalog.h"
+#include "nbd-server/disk/digest_settings.h"
 #include "nbd-server/disk/disk.h"
 #include "nbd-server/disk/log.h"
 #include "nbd-server/disk/relay_engine.h"
@@ -40,6 +41,9 @@ struct FederationSettings {
     std::string state_directory;
     std::string own_state;
     std::chrono::seconds stub_lifetime{300};
+
+    DigestSettings digests;
+    Verify verify = Verify::off;  // of what is relayed
 };
 
 // One line of an export list.

@@ -12,11 +12,14 @@
 #include <string>
 
 #include "nbd-server/disk/copier.h"
+#include "nbd-server/disk/digest_store.h"
+#include "nbd-server/disk/digester.h"
 #include "nbd-server/disk/federation.h"
 #include "nbd-server/disk/format_helper.h"
 #include "nbd-server/disk/local_disk.h"
 #include "nbd-server/disk/publisher.h"
 #include "nbd-server/disk/relayed_disk.h"
+#include "nbd-server/disk/verified_disk.h"
 
 namespace signpost {
 
@@ -30,6 +33,9 @@ struct FederationParts {
     std::unique_ptr<RelayEngine> engine;
     std::unique_ptr<FormatHelpers> helpers;
     std::unique_ptr<Publisher> publisher;  // null: nothing is published
+    std::unique_ptr<DigestStore> digests;  // null: none are kept
+    std::unique_ptr<VerifyServices> verifier;  // null: what is relayed is not checked
+    Verify verify = Verify::off;
 
     // The two ways in which a disk comes to be: from an image of ours, and from a plan.
     using BeforeFirstWrite = std::function<Result<void>()>;
@@ -37,6 +43,7 @@ struct FederationParts {
     std::function<std::shared_ptr<Disk>(RelayPlan)> relay;
 
     std::unique_ptr<Copier> copier;  // null: the catalog's jobs are not looked at
+    std::unique_ptr<Digester> digester;  // null: none; uses all of the above
 };
 
 std::unique_ptr<Federation> make_federation(FederationParts parts, Log& log);

@@ -250,6 +250,21 @@ std::unique_ptr<Copier> copier_of(const FederationSettings& settings, const Fede
                          .being_written = {}});
 }
 
+// Null where the server keeps no state, or cannot; a line says so.
+std::unique_ptr<DigestStore> digests_of(const FederationSettings& settings, Log& log) {
+    const bool wanted = !settings.own_state.empty() && !settings.uri.empty() &&
+                        !settings.repositories.empty() && settings.digests.rate > 0;
+    if (!wanted) {
+        return nullptr;
+    }
+    auto store = DigestStore::open(settings.own_state + "/digests.db", log);
+    if (!store) {
+        log.error(fmt::format("no digests are computed: {}", store.error().message));
+        return nullptr;
+    }
+    return std::move(*store);
+}
+
 }  // namespace
 
 Result<FederationSettings> check_federation(FederationSettings settings, Log& log) {
@@ -301,6 +316,7 @@ Result<std::unique_ptr<Federation>> start_federation(FederationSettings settings
     parts.engine = std::move(*engine);
     parts.helpers = make_format_helpers({}, *parts.engine, log);
     parts.publisher = publisher_of(settings, parts, log);
+    parts.digests = digests_of(settings, log);
     parts.serve_image = [&helpers = *parts.helpers, &log](
                             OpenImage image, FederationParts::BeforeFirstWrite before_first_write) {
         return image.format() == ImageFormat::raw
@@ -311,6 +327,25 @@ Result<std::unique_ptr<Federation>> start_federation(FederationSettings settings
         return make_relayed_disk(relay_engine, std::move(plan));
     };
     parts.copier = copier_of(settings, parts, log);
+    parts.verify = settings.verify;
+    if (settings.verify != Verify::off) {
+        parts.verifier = std::make_unique<VerifyServices>(
+            VerifyServices::Parts{.relay = parts.relay,
+                                  .catalog = *parts.catalog,
+                                  .patience = settings.relay.limits.request},
+            log);
+    }
+    if (parts.publisher && parts.digests) {
+        parts.digester =
+            start_digester({.server = parts.server,
+                            .repositories = *parts.repositories,
+                            .publisher = *parts.publisher,
+                            .catalog = *parts.catalog,
+                            .store = *parts.digests,
+                            .serve = [serve = parts.serve_image](
+                                         OpenImage image) { return serve(std::move(image), {}); }},
+                           settings.digests, log);
+    }
     return make_federation(std::move(parts), log);
 }
 

@@ -51,6 +51,7 @@ class LivePublisher final : public Publisher {
     }
 
     std::vector<Image> images() const override { return held_.images(); }
+    std::uint64_t publications() const override { return feed_.publications(); }
 
    private:
     void run() {

@@ -11,6 +11,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
 #include <memory>
 
 #include "catalog/catalog.h"
@@ -36,6 +37,9 @@ class Publisher {
 
     // Names that the last scan found, for the export list; empty before the first scan has ended.
     virtual std::vector<Image> images() const = 0;
+
+    // Grows whenever the catalog has been told something.
+    virtual std::uint64_t publications() const = 0;
 };
 
 std::unique_ptr<Publisher> start_publisher(PublisherSettings settings,

@@ -113,9 +113,11 @@ Result<void> check_uid(const std::string& pattern) {
 
 // A pattern that no disk can have is a mistake that would go unseen for long.
 Result<void> check_disk(const std::string& pattern) {
-    if (pattern.starts_with(ExportName::kLocalPrefix)) {
-        return bad_rule(
-            fmt::format("disk \"{}\": leave `local:` out; it is the same disk", escaped(pattern)));
+    for (const auto prefix : {ExportName::kLocalPrefix, ExportName::kDigestsPrefix}) {
+        if (pattern.starts_with(prefix)) {
+            return bad_rule(fmt::format("disk \"{}\": leave `{}` out; it is the same disk",
+                                        escaped(pattern), prefix));
+        }
     }
     if (pattern.starts_with('/')) {
         return bad_rule(

@@ -186,6 +186,18 @@ constexpr std::array kOptions{
                                 truth_of(text));
                }},
 
+    OptionInfo{"digest-rate", "digest-rate", size, "SIZE", kServed,
+               "compute digests of own images at so many bytes per second; 0: none (default: 64M)",
+               [](Draft& draft, Text text) {
+                   return store(draft.configuration.federation.digests.rate,
+                                parse_digest_rate(text));
+               }},
+    OptionInfo{"scrub", "scrub", text, "TIME", kServed,
+               "read each image again when its last reading is older, as 7d (default: off)",
+               [](Draft& draft, Text text) {
+                   return store(draft.configuration.federation.digests.scrub, parse_scrub(text));
+               }},
+
     OptionInfo{"listen", "listen", texts, "ADDRESS", kDoors,
                "ADDR:PORT, :PORT, unix:PATH or systemd; may be repeated (default: :10809, or what "
                "systemd passes)",
@@ -227,6 +239,11 @@ constexpr std::array kOptions{
                [](Draft& draft, Text text) {
                    return store(draft.configuration.federation.relay.limits.connections,
                                 number_in(text, 1, 64));
+               }},
+    OptionInfo{"peers.verify", "verify", text, "MODE", kPeers,
+               "check what is relayed, chunk by chunk: off, relay, or require (default: off)",
+               [](Draft& draft, Text text) {
+                   return store(draft.configuration.federation.verify, parse_verify(text));
                }},
     OptionInfo{"peers.privileged-ports", "privileged-ports", truth, "", kPeers,
                "relay from peers on ports below 1024, too",

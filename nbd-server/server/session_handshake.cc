@@ -29,6 +29,12 @@ wire::ServerHandshake::Tls tls_of(const Policy& policy, const ClientIdentity& cl
     return policy.tls == DoorTls::require && !client.local ? Tls::required : Tls::available;
 }
 
+// Asks for what this server has, and no other.
+bool is_own_only(const std::string& export_name) {
+    const auto parsed = ExportName::parse(export_name);
+    return parsed && parsed->local_only;
+}
+
 // Without `local:`. Empty: not a disk's name, so that no rule decides about it.
 std::string disk_in(const std::string& export_name) {
     const auto parsed = ExportName::parse(export_name);
@@ -156,7 +162,7 @@ void Session::open_export() {
     disk_.reset();
     service_.workers().run([self = shared_from_this(), name = std::move(name)]() mutable {
         Result<std::string> wanted = name;
-        if (self->ticket_ && !name.starts_with(ExportName::kLocalPrefix)) {
+        if (self->ticket_ && !is_own_only(name)) {
             // Nobody vouches for what somebody else has vouched for: a relay asks for the image.
             wanted = std::string(ExportName::kLocalPrefix) + name;
         } else if (name.empty()) {

@@ -34,6 +34,8 @@ tmp=$(mktemp -d "${TMPDIR:-/tmp}/signpost-test.XXXXXX")
 # Of start_server and the command: a file, or a postgresql:// URL. A test may point it elsewhere.
 catalog=$tmp/catalog.db
 export STATE_DIRECTORY=$tmp/state # what servers remember
+# Which copies have digests is a test's own to say: it gives a server digest-rate=SIZE.
+export SIGNPOST_DIGEST_RATE=0
 
 declare -A pid=() port=() uri=() command_of=()
 cleanup_commands=()
@@ -246,7 +248,7 @@ start_nbdkit_server() {
         parameters+=("$argument")
     done
     start_nbdkit "$name" "${options[@]}" "$PLUGIN" "catalog=$(catalog_url)" "server=$name" \
-        uri=nbd://127.0.0.1:@PORT@ "${parameters[@]}"
+        uri=nbd://127.0.0.1:@PORT@ digest-rate=0 "${parameters[@]}"
 }
 
 # start_signpostd NAME [DIRECTORY|KEY=VALUE]…: with the parameters of the plugin, as options.

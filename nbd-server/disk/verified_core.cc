@@ -1,0 +1,450 @@
+// SPDX-License-Identifier: BSD-3-Clause
+
+#include "nbd-server/disk/verified_core.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+#include "nbd-server/wire/protocol.h"
+
+namespace signpost {
+
+namespace {
+
+constexpr std::uint64_t kChunk = DigestTree::kChunkBytes;
+constexpr std::size_t kMostChunks = 16;
+constexpr std::uint64_t kAhead = 3;
+constexpr std::size_t kMostExtents = 1024;  // in one answer
+constexpr std::chrono::milliseconds kTick{500};
+constexpr std::chrono::seconds kRetry{1};
+constexpr std::chrono::seconds kIdle{5};
+
+bool holds(const Upstream& upstream, const std::string& digest, std::uint64_t size) {
+    return upstream.location.digest == digest && upstream.location.size == size;
+}
+
+RelayPlan with_digest(RelayPlan plan, const std::string& digest) {
+    std::erase_if(plan.upstreams, [&](const Upstream& upstream) {
+        return !holds(upstream, digest, plan.traits.size);
+    });
+    return plan;
+}
+
+}  // namespace
+
+VerifiedCore::VerifiedCore(VerifyServices& services, RelayPlan plan, std::string digest)
+    : services_(services),
+      plan_(with_digest(std::move(plan), digest)),
+      digest_(std::move(digest)),
+      relay_(services.relay(plan_without_bad())),
+      loop_(*relay_->home_loop()) {
+    plan_.traits.description += ", checked";
+}
+
+void VerifiedCore::close() {
+    closed_ = true;
+    std::vector<std::uint64_t> idle;
+    for (const auto& [index, chunk] : chunks_) {
+        if (chunk.state == Chunk::State::good) {
+            idle.push_back(index);
+        }
+    }
+    std::ranges::for_each(idle, [this](std::uint64_t index) { forget(index); });
+    loop_.cancel(tick_);
+    relay_.reset();
+}
+
+// --- the chunk digests
+
+void VerifiedCore::reach(Disk::Told told) {
+    askers_.push_back(std::move(told));
+    if (leaves_ != nullptr) {
+        answer_askers({});
+    } else {
+        find_out();
+    }
+}
+
+void VerifiedCore::find_out() {
+    if (finding_out_ || closed_) {
+        return;
+    }
+    finding_out_ = true;
+    find_leaves(services_, loop_, {plan_, digest_}, [self = shared_from_this()](LeafAnswer answer) {
+        self->found_out(std::move(answer));
+    });
+}
+
+void VerifiedCore::found_out(LeafAnswer answer) {
+    finding_out_ = false;
+    Result<void> zeroes;
+    if (answer && plan_.traits.size > 0) {
+        const auto whole = digest_of_zeroes(kChunk);
+        const auto end = digest_of_zeroes(bytes_of(chunk_count(plan_.traits.size) - 1));
+        if (whole && end) {
+            zero_chunk_ = *whole;
+            zero_end_ = *end;
+        } else {
+            answer = std::unexpected((whole ? end : whole).error());
+        }
+    }
+    if (!answer) {
+        if (std::exchange(told_trouble_, answer.error().message) != answer.error().message) {
+            services_.log.error(answer.error().message);
+        }
+        answer_askers(std::unexpected(answer.error()));
+        if (!asks_.empty()) {
+            loop_.call_at(loop_.now() + kRetry, [weak = weak_from_this()] {
+                if (const auto self = weak.lock(); self && !self->asks_.empty()) {
+                    self->find_out();
+                }
+            });
+        }
+        return;
+    }
+    leaves_ = std::move(*answer);
+    answer_askers({});
+    const std::set<Ask*> waiting = asks_;
+    for (Ask* ask : waiting) {
+        serve(*ask);
+    }
+    answer_finished();
+}
+
+// Once the digests are known, what is left to know is whether the disk can be had.
+void VerifiedCore::answer_askers(const Result<void>& answer) {
+    for (Disk::Told& told : std::exchange(askers_, {})) {
+        if (answer && relay_ != nullptr) {
+            relay_->reach(std::move(told));
+        } else {
+            told(answer);
+        }
+    }
+}
+
+// --- requests
+
+void VerifiedCore::take(Request& request) {
+    if (request.op != Op::read && request.op != Op::extents) {
+        request.done(request, 0);
+        return;
+    }
+    last_asked_ = loop_.now();
+    auto* const ask = new Ask{&request, 1, 0, last_asked_ + services_.patience};
+    asks_.insert(ask);
+    watch_time();
+    if (leaves_ == nullptr) {
+        find_out();
+        return;
+    }
+    serve(*ask);
+    answer_finished();
+}
+
+void VerifiedCore::serve(Ask& ask) {
+    if (ask.request->op == Op::extents) {
+        list_extents(*ask.request);
+        part_done(ask, 0);
+    } else {
+        serve_read(ask);
+    }
+}
+
+// What a digest says to be zero is; all else is data. No server's map is asked.
+void VerifiedCore::list_extents(Request& request) const {
+    std::vector<Extent>& extents = *request.extents;
+    extents.clear();
+    const std::uint64_t end = request.offset + request.length;
+    for (std::uint64_t at = request.offset; at < end;) {
+        const std::uint64_t index = at / kChunk;
+        const std::uint64_t until = std::min(end, (index + 1) * kChunk);
+        const std::uint32_t flags = is_zero(index) ? wire::kStateHole | wire::kStateZero : 0;
+        if (!extents.empty() && extents.back().flags == flags) {
+            extents.back().length += until - at;
+        } else if (extents.size() == kMostExtents ||
+                   (!extents.empty() && (request.flags & kRequestOneExtent) != 0)) {
+            return;
+        } else {
+            extents.push_back({until - at, flags});
+        }
+        at = until;
+    }
+}
+
+void VerifiedCore::serve_read(Ask& ask) {
+    const Request& request = *ask.request;
+    const std::uint64_t first = request.offset / kChunk;
+    const std::uint64_t last = (request.offset + request.length - 1) / kChunk;
+    ask.parts_left += last - first + 1;
+    for (std::uint64_t index = first; index <= last; ++index) {
+        if (is_zero(index)) {
+            deliver(ask, index, nullptr);
+        } else {
+            want(ask, index);
+        }
+    }
+    start_wanted();
+    read_ahead(last);
+    part_done(ask, 0);
+}
+
+void VerifiedCore::want(Ask& ask, std::uint64_t index) {
+    auto [place, is_new] = chunks_.try_emplace(index);
+    Chunk& chunk = place->second;
+    chunk.used = ++uses_;
+    chunk.asked_for = true;
+    if (chunk.state == Chunk::State::good) {
+        deliver(ask, index, chunk.bytes.get());
+        return;
+    }
+    chunk.waiting.push_back(&ask);
+    if (is_new) {
+        wanted_.push_back(index);
+    }
+}
+
+// For whoever asked for the chunk before, too.
+void VerifiedCore::read_ahead(std::uint64_t index) {
+    const auto before = chunks_.find(index - 1);
+    const bool in_sequence =
+        index == 0 || is_zero(index - 1) || (before != chunks_.end() && before->second.asked_for);
+    if (!in_sequence) {
+        return;
+    }
+    const std::uint64_t end = std::min(index + 1 + kAhead, chunk_count(plan_.traits.size));
+    for (std::uint64_t next = index + 1; next < end; ++next) {
+        if (is_zero(next) || chunks_.contains(next)) {
+            continue;
+        }
+        auto bytes = memory(false);
+        if (bytes == nullptr) {
+            return;
+        }
+        Chunk& chunk = chunks_[next];
+        chunk.bytes = std::move(bytes);
+        chunk.used = ++uses_;
+        read(next);
+    }
+}
+
+// BYTES of the whole chunk; null: they are zero.
+void VerifiedCore::deliver(Ask& ask, std::uint64_t index, const std::byte* bytes) {
+    Request& request = *ask.request;
+    const std::uint64_t begin = std::max(request.offset, index * kChunk);
+    const std::uint64_t end =
+        std::min(request.offset + request.length, index * kChunk + bytes_of(index));
+    const std::size_t length = end - begin;
+    if (request.sink != nullptr) {
+        ReadPart part;
+        part.offset = begin;
+        part.length = static_cast<std::uint32_t>(length);
+        if (bytes != nullptr) {
+            part.place = ReadPart::Place::memory;
+            part.bytes = std::make_unique_for_overwrite<std::byte[]>(length);
+            std::memcpy(part.bytes.get(), bytes + (begin - index * kChunk), length);
+        }
+        request.sink->take(request, std::move(part));
+    } else if (bytes != nullptr) {
+        std::memcpy(request.buffer + (begin - request.offset), bytes + (begin - index * kChunk),
+                    length);
+    } else {
+        std::memset(request.buffer + (begin - request.offset), 0, length);
+    }
+    part_done(ask, 0);
+}
+
+void VerifiedCore::part_done(Ask& ask, int error) {
+    ask.error = ask.error != 0 ? ask.error : error;
+    if (--ask.parts_left == 0) {
+        asks_.erase(&ask);
+        finished_.push_back(&ask);
+    }
+}
+
+// Not before all else is done: the client's side may ask for more at once.
+void VerifiedCore::answer_finished() {
+    while (!finished_.empty()) {
+        const std::unique_ptr<Ask> ask(finished_.front());
+        finished_.pop_front();
+        ask->request->done(*ask->request, ask->error);
+    }
+}
+
+// --- chunks
+
+bool VerifiedCore::is_zero(std::uint64_t index) const {
+    const DigestTree::ChunkDigest& leaf = (*leaves_)[index];
+    return bytes_of(index) == kChunk ? leaf == zero_chunk_ : leaf == zero_end_;
+}
+
+std::uint64_t VerifiedCore::bytes_of(std::uint64_t index) const {
+    return chunk_bytes(plan_.traits.size, index);
+}
+
+// MUST: rather too much than nothing at all.
+ChunkPool::Buffer VerifiedCore::memory(bool must) {
+    const auto in_memory = [](const auto& entry) { return entry.second.bytes != nullptr; };
+    if (std::ranges::count_if(chunks_, in_memory) < static_cast<std::ptrdiff_t>(kMostChunks)) {
+        if (auto fresh = services_.pool.try_take()) {
+            return fresh;
+        }
+    }
+    auto oldest = chunks_.end();
+    for (auto at = chunks_.begin(); at != chunks_.end(); ++at) {
+        const bool older = oldest == chunks_.end() || at->second.used < oldest->second.used;
+        if (at->second.state == Chunk::State::good && older) {
+            oldest = at;
+        }
+    }
+    if (oldest != chunks_.end()) {
+        auto bytes = std::move(oldest->second.bytes);
+        chunks_.erase(oldest);
+        return bytes;
+    }
+    return must ? services_.pool.take() : nullptr;
+}
+
+void VerifiedCore::start_wanted() {
+    while (!wanted_.empty()) {
+        const std::uint64_t index = wanted_.front();
+        const auto found = chunks_.find(index);
+        if (found == chunks_.end() || found->second.state != Chunk::State::wanted) {
+            wanted_.pop_front();
+            continue;
+        }
+        auto bytes = memory(reading_ == 0);
+        if (bytes == nullptr) {
+            return;  // until one that is on its way has come
+        }
+        wanted_.pop_front();
+        chunks_[index].bytes = std::move(bytes);
+        read(index);
+    }
+}
+
+void VerifiedCore::read(std::uint64_t index) {
+    Chunk& chunk = chunks_[index];
+    chunk.state = Chunk::State::reading;
+    chunk.relay = relays_;
+    ++reading_;
+    services_.read(
+        loop_, relay_, index * kChunk, bytes_of(index), chunk.bytes.get(),
+        [self = shared_from_this(), index](int error) { self->read_done(index, error); });
+}
+
+void VerifiedCore::read_done(std::uint64_t index, int error) {
+    --reading_;
+    if (closed_) {
+        forget(index);
+        return;
+    }
+    if (error != 0) {
+        // Those that are left out for a bad chunk may have this one.
+        bad_.empty() ? give_up(index) : suspect(index);
+        answer_finished();
+        return;
+    }
+    Chunk& chunk = chunks_[index];
+    chunk.state = Chunk::State::checking;
+    const std::span<const std::byte> bytes(chunk.bytes.get(), bytes_of(index));
+    services_.work(
+        loop_,
+        [bytes, leaf = (*leaves_)[index]] {
+            const auto digest = digest_of_chunk(bytes);
+            return digest && *digest == leaf;
+        },
+        [self = shared_from_this(), index](bool good) {
+            self->checked(index, good);
+            self->answer_finished();
+        });
+}
+
+void VerifiedCore::checked(std::uint64_t index, bool good) {
+    if (closed_) {
+        forget(index);
+    } else if (good) {
+        settle(index);
+    } else {
+        suspect(index);
+    }
+}
+
+void VerifiedCore::settle(std::uint64_t index) {
+    Chunk& chunk = chunks_[index];
+    chunk.state = Chunk::State::good;
+    for (Ask* ask : std::exchange(chunk.waiting, {})) {
+        deliver(*ask, index, chunk.bytes.get());
+    }
+    start_wanted();
+}
+
+void VerifiedCore::give_up(std::uint64_t index) {
+    for (Ask* ask : std::exchange(chunks_[index].waiting, {})) {
+        part_done(*ask, EIO);
+    }
+    forget(index);
+    start_wanted();
+}
+
+void VerifiedCore::forget(std::uint64_t index) {
+    if (const auto found = chunks_.find(index); found != chunks_.end()) {
+        services_.pool.give_back(std::move(found->second.bytes));
+        chunks_.erase(found);
+    }
+}
+
+// --- time
+
+void VerifiedCore::watch_time() {
+    if (tick_.id == 0) {
+        tick_ = loop_.call_at(loop_.now() + kTick, [weak = weak_from_this()] {
+            if (const auto self = weak.lock()) {
+                self->tick();
+            }
+        });
+    }
+}
+
+void VerifiedCore::tick() {
+    tick_ = {};
+    const Time now = loop_.now();
+    expire(now);
+    drop_idle(now);
+    answer_finished();
+    if (!asks_.empty() || !chunks_.empty()) {
+        watch_time();
+    }
+}
+
+// A copy that hangs has cost its time at the relay already; this is for what comes on top.
+void VerifiedCore::expire(Time now) {
+    std::vector<Ask*> late;
+    std::ranges::copy_if(asks_, std::back_inserter(late),
+                         [now](const Ask* ask) { return ask->due <= now; });
+    for (Ask* ask : late) {
+        for (auto& [index, chunk] : chunks_) {
+            std::erase(chunk.waiting, ask);
+        }
+        ask->parts_left = 1;
+        part_done(*ask, EIO);
+    }
+}
+
+void VerifiedCore::drop_idle(Time now) {
+    if (!asks_.empty() || now - last_asked_ < kIdle) {
+        return;
+    }
+    std::vector<std::uint64_t> idle;
+    for (const auto& [index, chunk] : chunks_) {
+        if (chunk.state == Chunk::State::good) {
+            idle.push_back(index);
+        }
+    }
+    std::ranges::for_each(idle, [this](std::uint64_t index) { forget(index); });
+}
+
+}  // namespace signpost

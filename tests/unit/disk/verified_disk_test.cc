@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: BSD-3-Clause
+
+#include "nbd-server/disk/verified_disk.h"
+
+#include <gtest/gtest.h>
+
+#include <future>
+#include <list>
+
+#include "nbd-server/wire/protocol.h"
+#include "tests/unit/disk/collecting_sink.h"
+#include "tests/unit/disk/copies.h"
+
+namespace signpost::test {
+namespace {
+
+class VerifiedDiskTest : public testing::Test {
+   protected:
+    void add_three() {
+        for (const char* server : {"alpha", "beta", "gamma"}) {
+            copies_.add(server, content_);
+        }
+    }
+
+    void spoil(const std::string& server, std::uint64_t offset) {
+        copies_[server].content[offset] ^= std::byte{1};
+    }
+
+    // Once what is on its way to the catalog is there.
+    LocationState state_after_stop(const std::string& server) {
+        copies_.stop();
+        return copies_.row_of(server).state;
+    }
+
+    Result<void> reach() {
+        std::promise<Result<void>> answer;
+        copies_.disk->reach([&answer](const Result<void>& told) { answer.set_value(told); });
+        return answer.get_future().get();
+    }
+
+    const Bytes content_ = content_of_disk();
+    Copies copies_{content_};
+};
+
+TEST_F(VerifiedDiskTest, ReadsWhatThereIs) {
+    add_three();
+    copies_.start();
+    for (const std::uint64_t offset :
+         {std::uint64_t{0}, kChunk - 1, 2 * kChunk - 100, 5 * kChunk}) {
+        EXPECT_TRUE(copies_.reads_right(content_, offset, 5000)) << offset;
+    }
+    EXPECT_TRUE(copies_.reads_right(content_, 0, content_.size()));
+}
+
+TEST_F(VerifiedDiskTest, GivesPartsToASink) {
+    add_three();
+    copies_.start();
+    CollectingSink sink(copies_.loop(), 100, content_.size() - 100);
+    Request request;
+    request.offset = 100;
+    request.length = content_.size() - 100;
+    request.sink = &sink;
+    EXPECT_EQ(submit_and_wait(*copies_.disk, request), 0);
+    EXPECT_TRUE(sink.matches(content_));
+}
+
+TEST_F(VerifiedDiskTest, ABadCopyIsNotUsedAndBecomesDamaged) {
+    add_three();
+    spoil("alpha", kChunk + 17);
+    copies_.start();
+    EXPECT_TRUE(copies_.reads_right(content_, kChunk, 4096));
+    EXPECT_TRUE(copies_.reads_right(content_, 0, content_.size()));
+    EXPECT_EQ(state_after_stop("alpha"), LocationState::damaged);
+    EXPECT_TRUE(copies_.log.has("server alpha gave wrong bytes in 4194304 to 8388608"));
+    EXPECT_EQ(copies_.row_of("beta").state, LocationState::ready);
+}
+
+TEST_F(VerifiedDiskTest, EachCopyMayBeBadSomewhereElse) {
+    add_three();
+    spoil("alpha", 0);
+    spoil("beta", 3 * kChunk);
+    spoil("gamma", 4 * kChunk);
+    copies_.start();
+    EXPECT_TRUE(copies_.reads_right(content_, 0, content_.size()));
+    EXPECT_TRUE(copies_.reads_right(content_, 0, content_.size()));
+}
+
+TEST_F(VerifiedDiskTest, WithoutAGoodCopyItIsAnErrorAndNeverAWrongByte) {
+    copies_.add("alpha", content_);
+    spoil("alpha", 5);
+    copies_.start();
+    EXPECT_EQ(copies_.read(0, 4096), EIO);
+    EXPECT_TRUE(copies_.reads_right(content_, kChunk, 4096));
+    EXPECT_TRUE(copies_.log.has("no copy has good bytes in 0 to 4194304"));
+}
+
+TEST_F(VerifiedDiskTest, ACopyThatGivesErrorsIsNotCalledDamaged) {
+    add_three();
+    copies_["alpha"].gives_errors = true;
+    spoil("beta", 5);
+    copies_.start();
+    EXPECT_TRUE(copies_.reads_right(content_, 0, 4096));
+    EXPECT_EQ(state_after_stop("alpha"), LocationState::ready);
+    EXPECT_EQ(copies_.row_of("beta").state, LocationState::damaged);
+}
+
+TEST_F(VerifiedDiskTest, HostileChunkDigestsAreProvenWrong) {
+    add_three();
+    copies_["alpha"].leaves[40] ^= std::byte{1};
+    copies_["beta"].leaves.resize(31);
+    copies_.start();
+    EXPECT_TRUE(reach());
+    EXPECT_TRUE(copies_.log.has("server alpha gives chunk digests that do not belong to it"));
+    EXPECT_TRUE(copies_.reads_right(content_, 0, content_.size()));
+}
+
+TEST_F(VerifiedDiskTest, WithoutProvenChunkDigestsNothingIsServed) {
+    add_three();
+    copies_["alpha"].leaves.clear();
+    copies_["beta"].leaves.resize(std::size_t{32} * 1000);
+    copies_["gamma"].leaves[0] ^= std::byte{1};
+    copies_.start(64, std::chrono::seconds(1));
+    const auto answer = reach();
+    ASSERT_FALSE(answer);
+    EXPECT_EQ(answer.error().code, Errc::unavailable);
+    EXPECT_EQ(copies_.read(0, 4096), EIO);
+    EXPECT_EQ(copies_.reads_of("alpha"), 0);
+}
+
+TEST_F(VerifiedDiskTest, OnlyDigestsSayWhatIsZero) {
+    add_three();
+    copies_.start();
+    std::vector<Extent> extents;
+    Request request;
+    request.op = Op::extents;
+    request.offset = kChunk;
+    request.length = 3 * kChunk;
+    request.extents = &extents;
+    ASSERT_EQ(submit_and_wait(*copies_.disk, request), 0);
+    ASSERT_EQ(extents.size(), 3U);
+    EXPECT_EQ(extents[0].flags, 0U);
+    EXPECT_EQ(extents[1].length, kChunk);
+    EXPECT_EQ(extents[1].flags, wire::kStateHole | wire::kStateZero);
+    EXPECT_TRUE(copies_.reads_right(content_, 2 * kChunk, kChunk));
+    EXPECT_EQ(copies_.reads_of("alpha"), 0);
+}
+
+TEST_F(VerifiedDiskTest, ManyReadersOfAChunkCostOneRead) {
+    copies_.add("alpha", content_);
+    copies_.start();
+    struct One {
+        Request request;
+        Bytes bytes = Bytes(1000);
+        std::promise<int> error;
+    };
+    std::list<One> readers(20);
+    for (One& one : readers) {
+        one.request.offset = 4 * kChunk;
+        one.request.length = one.bytes.size();
+        one.request.buffer = one.bytes.data();
+        one.request.context = &one;
+        one.request.done = [](Request& request, int error) {
+            static_cast<One*>(request.context)->error.set_value(error);
+        };
+        copies_.disk->submit(one.request);
+    }
+    for (One& one : readers) {
+        EXPECT_EQ(one.error.get_future().get(), 0);
+    }
+    EXPECT_EQ(copies_.reads_of("alpha"), 1);
+}
+
+TEST_F(VerifiedDiskTest, LittleMemoryIsEnough) {
+    add_three();
+    spoil("alpha", 1);
+    copies_.start(1);
+    EXPECT_TRUE(copies_.reads_right(content_, 0, content_.size()));
+    EXPECT_TRUE(copies_.reads_right(content_, 3 * kChunk - 5, kChunk));
+}
+
+TEST(DigestToHold, IsThatOfTheFirstCopyThatHasOne) {
+    RelayPlan plan{*DiskName::parse("vda"), {}, {}, {}, {}};
+    plan.traits.size = 10;
+    plan.upstreams.resize(2);
+    plan.upstreams[1].location.size = 10;
+    plan.upstreams[1].location.digest = "sha256-4m:1";
+    EXPECT_EQ(digest_to_hold(plan), "sha256-4m:1");
+    plan.traits.read_only = false;
+    EXPECT_EQ(digest_to_hold(plan), "");
+}
+
+}  // namespace
+}  // namespace signpost::test
