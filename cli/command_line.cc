@@ -169,6 +169,8 @@ void Parser::add_job_verbs() {
 void Parser::add_other_verbs() {
     CLI::App* verify = verb(app, "verify");
     verify->add_option("DISK", raw.disks);
+    verify->add_option("--glob", raw.glob, "only disks whose names match, as 'web*/vda'")
+        ->type_name("PATTERN");
     verify->add_flag("--trust-holes", raw.trust_holes,
                      "believe foreign servers, too, that a hole is zero, and do not read it");
     CLI::App* explain = verb(app, "explain");

@@ -89,6 +89,7 @@ struct ScanVerb {
 
 struct VerifyVerb {
     std::vector<DiskName> disks;  // empty: all
+    std::string glob;             // of these; empty: every name
     bool trust_holes;
 };
 

@@ -80,7 +80,10 @@ Json disk_json(const DiskReport& report) {
     for (const LocationReport& location : report.locations) {
         locations.push_back(location_json(location));
     }
-    return {{"disk", report.disk.str()}, {"size", report.size}, {"locations", locations}};
+    return {{"disk", report.disk.str()},
+            {"size", report.size},
+            {"conflict", report.conflict},
+            {"locations", locations}};
 }
 
 }  // namespace
@@ -95,6 +98,8 @@ std::string_view to_string(VerifiedLocation::Result result) {
             return "failed";
         case VerifiedLocation::Result::changed:
             return "changed";
+        case VerifiedLocation::Result::damaged:
+            return "damaged";
         case VerifiedLocation::Result::skipped:
             break;
     }
@@ -114,7 +119,10 @@ std::string_view to_string(Finding::Level level) {
 }
 
 std::string list_item_json(const DiskRecord& disk, std::uint64_t size) {
-    return dumped({{"name", disk.name.str()}, {"size", size}, {"locations", disk.locations.size()}},
+    return dumped({{"name", disk.name.str()},
+                   {"size", size},
+                   {"locations", disk.locations.size()},
+                   {"conflict", in_conflict(disk)}},
                   -1);
 }
 

@@ -29,10 +29,11 @@ struct DiskReport {
     std::uint64_t size;
     std::vector<LocationReport> locations;
     std::vector<std::vector<std::string>> same_content;  // groups of servers
+    bool conflict = false;  // copies were verified and are not the same
 };
 
 struct VerifiedLocation {
-    enum class Result { verified, unreachable, failed, changed, skipped };
+    enum class Result { verified, unreachable, failed, changed, damaged, skipped };
 
     std::string server;
     Result result = Result::skipped;

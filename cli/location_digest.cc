@@ -75,6 +75,7 @@ class Reader {
     PeerConnection& connection_;
     const DigestPlan& plan_;
     DigestTree tree_;
+    DigestTree::Leaves leaves_;
     bool use_map_;
     std::uint64_t request_bytes_;
     std::array<Slot, kSlots> slots_;
@@ -104,7 +105,7 @@ Result<DigestReading> Reader::run() {
     if (!digest) {
         return std::unexpected(digest.error());
     }
-    return DigestReading{std::move(*digest), bytes_read_};
+    return DigestReading{std::move(*digest), std::move(leaves_), bytes_read_};
 }
 
 Result<void> Reader::fill(Slot& slot) {
@@ -182,6 +183,7 @@ Result<void> Reader::hash_oldest() {
     if (!added) {
         return added;
     }
+    leaves_.push_back(tree_.last());
     hashed_ += slot.length;
     last_reply_ = steady_clock::now();  // our own hashing is no silence of the server's
     if (plan_.progress) {

@@ -15,6 +15,7 @@
 #include <string>
 
 #include "cli/peer.h"
+#include "nbd-server/disk/digest_tree.h"
 
 namespace signpost {
 
@@ -27,6 +28,7 @@ struct DigestPlan {
 
 struct DigestReading {
     std::string digest;
+    DigestTree::Leaves leaves;
     std::uint64_t bytes_read = 0;  // over the network; the rest was known to be zero
 };
 

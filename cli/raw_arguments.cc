@@ -232,7 +232,7 @@ Outcome<Verb> verify(const RawArguments& raw) {
     if (!disks) {
         return std::unexpected(disks.error());
     }
-    return VerifyVerb{std::move(*disks), raw.trust_holes};
+    return VerifyVerb{std::move(*disks), raw.glob, raw.trust_holes};
 }
 
 // "50M", "1G", "4096": bytes. Empty: 0.

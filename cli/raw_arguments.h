@@ -32,7 +32,7 @@ struct RawArguments {
     bool yes = false, dry_run = false, bytes = false, no_header = false;
 
     std::string pattern, text, disk, name, server_uri, path, repository, site, priority, file, to;
-    std::string source, rate, job, copies, config;
+    std::string source, rate, job, copies, config, glob;
     std::vector<std::string> disks, directories, from;
     bool check = false, foreign = false, prune = false, trust_holes = false, merge = false;
     bool detach = false;

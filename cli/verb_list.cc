@@ -54,6 +54,14 @@ std::string servers_of(const DiskRecord& disk, const std::string& own_server) {
     return text;
 }
 
+Cell copies_of(const DiskRecord& disk) {
+    const std::string count = std::to_string(disk.locations.size());
+    if (in_conflict(disk)) {
+        return {count + ", in conflict", Tone::bad};
+    }
+    return {count, disk.locations.size() > 1 ? Tone::plain : Tone::warning};
+}
+
 void Listing::add(const DiskRecord& disk) {
     ++disks_;
     copies_ += disk.locations.size();
@@ -68,8 +76,7 @@ void Listing::add(const DiskRecord& disk) {
     }
     table_.add({{shown_name(context_.console, disk.name.str())},
                 {shown_size(context_.options, size)},
-                {std::to_string(disk.locations.size()),
-                 disk.locations.size() > 1 ? Tone::plain : Tone::warning},
+                copies_of(disk),
                 {newest == 0 ? "-" : rfc3339(newest)},
                 {servers_of(disk, context_.options.own_server)}});
 }

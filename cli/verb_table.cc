@@ -59,6 +59,7 @@ constexpr std::array kVerbs{
     VerbInfo{"verify", "", "[DISK...]", "read every copy, store its digest, compare",
              "no-header tls-certificates tls-psk tls-username",
              "signpost verify web01/vda\n"
+             "signpost verify --server alpha --glob 'web*'\n"
              "signpost verify --json\n"},
     VerbInfo{"explain", "", "DISK", "show how a server finds a disk, step by step, and why",
              "no-header columns tls-certificates tls-psk tls-username",

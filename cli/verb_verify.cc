@@ -4,13 +4,19 @@
 // stored only if the copy is still the one whose reading began: same generation in the catalog, and
 // at a Signpost server the same image file, by its fingerprint, before, after and in the catalog.
 // From then on equal copies back each other up, so a wrong digest here would be a wrong byte later.
+//
+// A copy whose content is not what it was, although it still is the same image file, has rotted: it
+// is marked damaged, and not chosen any more until a reading finds it right again. Where it differs
+// is known when somebody has the chunk digests of what it was.
 
 #include <fmt/format.h>
+#include <fnmatch.h>
 
 #include <algorithm>
 
 #include "cli/federation_view.h"
 #include "cli/json_output.h"
+#include "cli/leaf_reading.h"
 #include "cli/location_digest.h"
 #include "cli/probe.h"
 #include "cli/verbs.h"
@@ -71,8 +77,14 @@ class Verification {
     VerifyReport disk(const DiskRecord& disk);
 
    private:
-    VerifiedLocation location(const DiskName& disk, const Location& location);
-    VerifiedLocation read(const DiskName& disk, const Location& location, const Server& server);
+    VerifiedLocation location(const DiskRecord& disk, const Location& location);
+    VerifiedLocation read(const DiskRecord& disk, const Location& location, const Server& server);
+    bool has_rotted(const DiskRecord& disk, const Location& location, const Server& server,
+                    const std::string& digest) const;
+    VerifiedLocation damaged(const DiskRecord& disk, const Location& location,
+                             const DigestReading& reading);
+    std::string where_damaged(const DiskRecord& disk, const Location& location,
+                              const DigestReading& reading);
     VerifiedLocation store(const DiskName& disk, const Location& location,
                            const DigestReading& reading);
 
@@ -87,7 +99,10 @@ VerifyReport Verification::disk(const DiskRecord& disk) {
     const VerifiedLocation* first = nullptr;
     report.locations.reserve(disk.locations.size());
     for (const Location& copy : disk.locations) {
-        report.locations.push_back(location(disk.name, copy));
+        if (context_.options.server_given && copy.server != context_.options.own_server) {
+            continue;
+        }
+        report.locations.push_back(location(disk, copy));
         const VerifiedLocation& verified = report.locations.back();
         if (verified.result != Ending::verified) {
             continue;
@@ -104,8 +119,8 @@ VerifyReport Verification::disk(const DiskRecord& disk) {
     return report;
 }
 
-VerifiedLocation Verification::location(const DiskName& disk, const Location& location) {
-    if (location.state != LocationState::ready) {
+VerifiedLocation Verification::location(const DiskRecord& disk, const Location& location) {
+    if (location.state != LocationState::ready && location.state != LocationState::damaged) {
         return ended(location, Ending::skipped, fmt::format("is {}", to_string(location.state)));
     }
     const Server* server = view_.server(location.server);
@@ -115,9 +130,9 @@ VerifiedLocation Verification::location(const DiskName& disk, const Location& lo
     return read(disk, location, *server);
 }
 
-VerifiedLocation Verification::read(const DiskName& disk, const Location& location,
+VerifiedLocation Verification::read(const DiskRecord& disk, const Location& location,
                                     const Server& server) {
-    const std::string name = own_export(disk, location, server.kind);
+    const std::string name = own_export(disk.name, location, server.kind);
     auto connection = reach(server, settings_);
     if (!connection) {
         return ended(location, connection.error());
@@ -129,8 +144,8 @@ VerifiedLocation Verification::read(const DiskName& disk, const Location& locati
     if (const std::string other = other_image(location, server.kind, *facts); !other.empty()) {
         return ended(location, Ending::changed, other);
     }
-    Progress progress(context_.console, fmt::format("{} on {}", escaped(disk.str()), server.name),
-                      facts->size);
+    Progress progress(context_.console,
+                      fmt::format("{} on {}", escaped(disk.name.str()), server.name), facts->size);
     const auto reading = digest_export(
         *connection, {.facts = *facts,
                       .trust_map = verb_.trust_holes || server.kind == ServerKind::signpost,
@@ -149,7 +164,65 @@ VerifiedLocation Verification::read(const DiskName& disk, const Location& locati
     if (!same_image || !other_image(location, server.kind, *after).empty()) {
         return ended(location, Ending::changed, "changed while it was read; verify it again");
     }
-    return store(disk, location, *reading);
+    return has_rotted(disk, location, server, reading->digest)
+               ? damaged(disk, location, *reading)
+               : store(disk.name, location, *reading);
+}
+
+// A Signpost server says when an image has changed. A foreign one does not, so what it has may be
+// new; unless others have what it had.
+bool Verification::has_rotted(const DiskRecord& disk, const Location& location,
+                              const Server& server, const std::string& digest) const {
+    if (location.digest.empty() || location.digest == digest) {
+        return false;
+    }
+    if (server.kind == ServerKind::signpost) {
+        return location.read_only;
+    }
+    return std::ranges::any_of(disk.locations, [&](const Location& other) {
+        return other.server != location.server && other.digest == location.digest;
+    });
+}
+
+VerifiedLocation Verification::damaged(const DiskRecord& disk, const Location& location,
+                                       const DigestReading& reading) {
+    const auto marked = view_.catalog().set_location_state(
+        disk.name, location.server, location.generation, LocationState::damaged);
+    VerifiedLocation verified = ended(location, Ending::damaged, "");
+    verified.digest = reading.digest;
+    verified.bytes_read = reading.bytes_read;
+    if (!marked && marked.error().code == Errc::conflict) {
+        verified.result = Ending::changed;
+        verified.message = "changed while it was read; verify it again";
+        return verified;
+    }
+    verified.message = where_damaged(disk, location, reading);
+    if (!marked) {
+        verified.message +=
+            fmt::format("; the catalog could not be told: {}", marked.error().message);
+    }
+    return verified;
+}
+
+// Anybody may have the chunk digests of what the copy was: they are proven.
+std::string Verification::where_damaged(const DiskRecord& disk, const Location& location,
+                                        const DigestReading& reading) {
+    for (const Location& other : disk.locations) {
+        const Server* server = view_.server(other.server);
+        if (other.digest != location.digest || server == nullptr ||
+            server->kind != ServerKind::signpost) {
+            continue;
+        }
+        auto connection = reach(*server, settings_);
+        const auto leaves =
+            connection ? read_leaves(*connection, disk.name, location.size, location.digest)
+                       : std::unexpected(connection.error());
+        if (leaves) {
+            return fmt::format("{} are not what they were",
+                               difference(reading.leaves, *leaves, location.size));
+        }
+    }
+    return fmt::format("not what it was when it had {}", location.digest);
 }
 
 VerifiedLocation Verification::store(const DiskName& disk, const Location& location,
@@ -177,6 +250,7 @@ Tone tone_of(Ending result) {
         case Ending::unreachable:
         case Ending::failed:
         case Ending::changed:
+        case Ending::damaged:
             break;
     }
     return Tone::bad;
@@ -191,6 +265,14 @@ std::string verdict(const VerifyReport& report) {
         }
     }
     const std::string name = escaped(report.disk.str());
+    const auto rotten =
+        std::ranges::find(report.locations, Ending::damaged, &VerifiedLocation::result);
+    if (rotten != report.locations.end()) {
+        return fmt::format(
+            "{}: the copy on {} is damaged and not used any more; put a good copy "
+            "in its place, and verify it again",
+            name, rotten->server);
+    }
     if (read.empty()) {
         return fmt::format("{}: no copy could be verified; see: signpost where {} --check", name,
                            name);
@@ -235,7 +317,8 @@ void print_report(const Context& context, const VerifyReport& report) {
 // The worst of all: differing or changed copies before servers that were away.
 ExitCode worse(ExitCode worst, const VerifyReport& report) {
     for (const VerifiedLocation& location : report.locations) {
-        if (location.result == Ending::failed || location.result == Ending::changed) {
+        if (location.result == Ending::failed || location.result == Ending::changed ||
+            location.result == Ending::damaged) {
             return ExitCode::problems_found;
         }
     }
@@ -271,6 +354,9 @@ Outcome<void> each_wanted(const FederationView& view, const VerifyVerb& verb,
     }
     Outcome<void> looked_up;
     const auto seen = view.each_disk("", [&](const DiskRecord& listed) {
+        if (!verb.glob.empty() && ::fnmatch(verb.glob.c_str(), listed.name.str().c_str(), 0) != 0) {
+            return true;
+        }
         const auto disk = view.catalog().find(listed.name);
         if (!disk) {
             looked_up = std::unexpected(catalog_failure(disk.error()));
@@ -297,6 +383,9 @@ VerbResult run(const Context& context, const VerifyVerb& verb) {
     ExitCode worst = ExitCode::ok;
     const auto all = each_wanted(*view, verb, [&](const DiskRecord& disk) {
         const VerifyReport report = verification.disk(disk);
+        if (report.locations.empty() && verb.disks.empty()) {
+            return;  // nothing of it is on that server
+        }
         worst = worse(worst, report);
         if (context.json()) {
             context.console.out(list.item(verify_item_json(report)));

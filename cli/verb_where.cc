@@ -32,7 +32,7 @@ Outcome<DiskReport> report_disk(FederationView& view, const DiskName& name) {
     if (const auto servers = view.servers(); !servers) {
         return std::unexpected(servers.error());
     }
-    DiskReport report{disk->name, disk_size(*disk), {}, same_content(*disk)};
+    DiskReport report{disk->name, disk_size(*disk), {}, same_content(*disk), in_conflict(*disk)};
     for (Location& location : disk->locations) {
         const Server* server = view.server(location.server);
         auto uri = location_uri(server, location);
@@ -117,6 +117,10 @@ void print_copies(const Context& context, const DiskReport& report, bool checked
         add_row(table, context, entry);
     }
     table.write(context.console);
+    if (report.conflict && !style.tabs) {
+        context.console.out(
+            "in conflict: verified copies differ; only the newest content is served to others\n");
+    }
 }
 
 std::size_t count_unreachable(const DiskReport& report) {
@@ -157,6 +161,9 @@ void print_info(const Context& context, const DiskReport& report) {
             console.out(
                 fmt::format("  same    {} have the same content\n", fmt::join(group, ", ")));
         }
+    }
+    if (report.conflict) {
+        console.out("  CONFLICT verified copies differ; only the newest content is served\n");
     }
     for (const LocationReport& entry : report.locations) {
         const Location& location = entry.location;

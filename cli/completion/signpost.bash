@@ -48,7 +48,7 @@ _signpost_options_of() {
     ls | list | find) echo "$table --limit" ;;
     where | which | explain) echo "$table --check $tls" ;;
     info | doctor) echo "$tls" ;;
-    verify) echo "--no-header --trust-holes $tls" ;;
+    verify) echo "--no-header --glob --trust-holes $tls" ;;
     'servers add') echo "--foreign --site --priority --dry-run $tls" ;;
     'servers rm' | rm) echo '--yes --dry-run' ;;
     servers | 'servers list') echo "$table" ;;
@@ -70,8 +70,8 @@ _signpost_verb() {
         word=${COMP_WORDS[i]}
         case $word in
         --catalog | --server | --uri | --color | --columns | -o | --limit | --site | --priority | \
-            --repository | --tls-certificates | --tls-psk | --tls-username | --to | --from | --rate | \
-            --copies | --config)
+            --glob | --repository | --tls-certificates | --tls-psk | --tls-username | --to | --from | \
+            --rate | --copies | --config)
             i=$((i + 1))
             while [[ ${COMP_WORDS[i]} == [=:] || ${COMP_WORDS[i + 1]-} == [=:] ]] &&
                 ((i + 1 < COMP_CWORD)); do
@@ -124,7 +124,7 @@ _signpost() {
     --color) _signpost_words 'auto always never' "$current" ;;
     --catalog | --tls-psk | --config) mapfile -t COMPREPLY < <(compgen -f -- "$current") ;;
     --repository | --tls-certificates) mapfile -t COMPREPLY < <(compgen -d -- "$current") ;;
-    --uri | --columns | -o | --limit | --site | --priority | --tls-username | --rate | \
+    --uri | --columns | -o | --limit | --site | --priority | --glob | --tls-username | --rate | \
         --copies) ;;
     *)
         if [[ $current == -* ]]; then

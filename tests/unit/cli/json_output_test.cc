@@ -42,7 +42,7 @@ std::set<std::string> keys(const json& object) {
 
 TEST(WhereJson, HasTheContractsKeys) {
     const json where = json::parse(where_json(report()));
-    EXPECT_EQ(keys(where), (std::set<std::string>{"disk", "size", "locations"}));
+    EXPECT_EQ(keys(where), (std::set<std::string>{"disk", "size", "conflict", "locations"}));
     EXPECT_EQ(where["disk"], "web01/vda");
     EXPECT_EQ(where["size"], 42);
     const json& first = where["locations"][0];
@@ -111,7 +111,7 @@ TEST(InfoJson, AddsLiveAndSameContent) {
 TEST(ListJson, ItemHasNameSizeAndACount) {
     const DiskRecord disk{name("a"), {location("x"), location("y")}};
     EXPECT_EQ(json::parse(list_item_json(disk, 42)),
-              json::parse(R"({"name": "a", "size": 42, "locations": 2})"));
+              json::parse(R"({"name": "a", "size": 42, "locations": 2, "conflict": false})"));
 }
 
 TEST(JsonList, IsAnArrayOrLines) {
