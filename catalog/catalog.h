@@ -125,8 +125,13 @@ class Catalog {
     virtual Result<std::vector<Server>> servers() = 0;  // ordered by name
     virtual Result<std::optional<Server>> find_server(std::string_view name) = 0;
 
-    // Says that the server is alive; conflict when INSTANCE is not the registered one any more.
-    virtual Result<void> heartbeat(std::string_view name, std::string_view instance) = 0;
+    // Seconds since 1970 by the store's clock, which heartbeats and leases are judged by.
+    virtual Result<std::int64_t> now() = 0;
+
+    // Says that the server is alive, and has so many clients; conflict when INSTANCE is not the
+    // registered one any more.
+    virtual Result<void> heartbeat(std::string_view name, std::string_view instance,
+                                   std::uint32_t sessions = 0) = 0;
 
     // Each pair of sites once, ordered. A cost below 0 forgets the pair.
     virtual Result<std::vector<SiteCost>> site_costs() = 0;
@@ -153,6 +158,8 @@ class Catalog {
     virtual Result<void> release_writer(const WriterLease& lease) = 0;
     // The holder; empty when there is none, or its lease has lapsed.
     virtual Result<std::optional<WriterLease>> writer(const DiskName& disk) = 0;
+    // The last holder, whether its lease has lapsed or was given back (then `expires` is 0).
+    virtual Result<std::optional<WriterLease>> last_writer(const DiskName& disk) = 0;
 
     // Puts records back, over what is there. invalid when one breaks a rule or is there twice;
     // not_found when ONLY_OF is not registered.

@@ -258,7 +258,12 @@ Result<std::optional<Server>> MemoryCatalog::find_server(std::string_view name) 
     return found->second.server;
 }
 
-Result<void> MemoryCatalog::heartbeat(std::string_view name, std::string_view instance) {
+Result<std::int64_t> MemoryCatalog::now() {
+    return clock_();
+}
+
+Result<void> MemoryCatalog::heartbeat(std::string_view name, std::string_view instance,
+                              std::uint32_t sessions) {
     const std::lock_guard lock(mutex_);
     const auto found = servers_.find(name);
     if (found == servers_.end())
@@ -267,6 +272,7 @@ Result<void> MemoryCatalog::heartbeat(std::string_view name, std::string_view in
     if (server.instance != instance)
         return other_instance(name);
     server.last_heartbeat = clock_();
+    server.sessions = sessions;
     ++server.heartbeat_sequence;
     return {};
 }
@@ -373,6 +379,12 @@ Result<void> MemoryCatalog::release_writer(const WriterLease& lease) {
     if (found != writers_.end() && found->second.fence == lease.fence)
         found->second = lease_of_nobody(found->second);
     return {};
+}
+
+Result<std::optional<WriterLease>> MemoryCatalog::last_writer(const DiskName& disk) {
+    const std::lock_guard lock(mutex_);
+    const auto found = writers_.find(disk);
+    return found == writers_.end() ? std::nullopt : std::optional(found->second);
 }
 
 Result<std::optional<WriterLease>> MemoryCatalog::writer(const DiskName& disk) {

@@ -33,7 +33,9 @@ class MemoryCatalog : public Catalog {
     Result<void> remove_server(std::string_view name) override;
     Result<std::vector<Server>> servers() override;
     Result<std::optional<Server>> find_server(std::string_view name) override;
-    Result<void> heartbeat(std::string_view name, std::string_view instance) override;
+    Result<std::int64_t> now() override;
+    Result<void> heartbeat(std::string_view name, std::string_view instance,
+                           std::uint32_t sessions = 0) override;
     Result<std::vector<SiteCost>> site_costs() override;
     Result<void> put_site_cost(const SiteCost& cost) override;
     Result<void> put_job(const Job& job) override;
@@ -43,6 +45,7 @@ class MemoryCatalog : public Catalog {
                                     std::string_view writer) override;
     Result<void> release_writer(const WriterLease& lease) override;
     Result<std::optional<WriterLease>> writer(const DiskName& disk) override;
+    Result<std::optional<WriterLease>> last_writer(const DiskName& disk) override;
     Result<void> restore(const Restoration& records) override;
     Result<std::uint64_t> newest_generation() override;
     Result<void> begin_import() override;

@@ -250,10 +250,10 @@ bool PostgresCatalog::stopped_by_import(PostgresConnection& connection) const {
 }
 
 std::int64_t PostgresCatalog::time(PostgresConnection& connection) const {
-    return connection.run(pg::kNow, PostgresParameters().add(now())).integer(0, 0).value_or(0);
+    return connection.run(pg::kNow, PostgresParameters().add(forged_now())).integer(0, 0).value_or(0);
 }
 
-std::optional<std::int64_t> PostgresCatalog::now() const {
+std::optional<std::int64_t> PostgresCatalog::forged_now() const {
     return clock_ ? std::optional(clock_()) : std::nullopt;
 }
 
@@ -319,7 +319,7 @@ Result<PublishSummary> PostgresCatalog::publish(std::string_view server,
     // Of an attempt that may have been committed when its connection was lost.
     PublishSummary earlier;
     return change([&](PostgresConnection& connection) -> Result<PublishSummary> {
-        const PostgresHolder holder{find_server_id(connection, pg::kLockServer, server), now()};
+        const PostgresHolder holder{find_server_id(connection, pg::kLockServer, server), forged_now()};
         if (holder.server_id == 0)
             return no_server(server);
         const PostgresPlan plan =
@@ -360,7 +360,7 @@ Result<void> PostgresCatalog::record_digest(const DigestRecord& record) {
             return no_location(record.disk, record.server);
         if (auto checked = check_new_digest(record, *held); !checked)
             return checked;
-        connection.queue(pg::kSetDigest, with(record.disk.str()).add(id).add(hex).add(now()));
+        connection.queue(pg::kSetDigest, with(record.disk.str()).add(id).add(hex).add(forged_now()));
         if (held->digest == record.digest && held->state != LocationState::damaged)
             return {};
         connection.queue(
@@ -439,7 +439,7 @@ Result<void> PostgresCatalog::remove_server(std::string_view name) {
         return no_server(name);
     bool removed_before = false;
     return change([&](PostgresConnection& connection) -> Result<void> {
-        const PostgresHolder holder{find_server_id(connection, pg::kLockServer, name), now()};
+        const PostgresHolder holder{find_server_id(connection, pg::kLockServer, name), forged_now()};
         if (holder.server_id == 0)
             return removed_before ? Result<void>() : no_server(name);
         withdraw_all(connection, holder, waits_.change);
@@ -466,8 +466,15 @@ Result<std::optional<Server>> PostgresCatalog::find_server(std::string_view name
     });
 }
 
+Result<std::int64_t> PostgresCatalog::now() {
+    return read(waits_.look_up, [&](PostgresConnection& connection) -> Result<std::int64_t> {
+        return time(connection);
+    });
+}
+
 // One statement, which needs no transaction around it.
-Result<void> PostgresCatalog::heartbeat(std::string_view name, std::string_view instance) {
+Result<void> PostgresCatalog::heartbeat(std::string_view name, std::string_view instance,
+                              std::uint32_t sessions) {
     if (auto allowed = may_change(); !allowed)
         return allowed;
     if (!is_server_name(name))
@@ -476,7 +483,12 @@ Result<void> PostgresCatalog::heartbeat(std::string_view name, std::string_view 
         if (auto checked = check_fresh(connection); !checked)
             return checked;
         if (is_storable(instance) &&
-            connection.run(pg::kHeartbeat, PostgresParameters().add(now()).add(name).add(instance))
+            connection
+                    .run(pg::kHeartbeat, PostgresParameters()
+                                             .add(forged_now())
+                                             .add(name)
+                                             .add(instance)
+                                             .add(std::int64_t{sessions}))
                     .changed_rows() != 0)
             return {};
         return find_server_id(connection, pg::kServerId, name) == 0 ? no_server(name)
@@ -526,7 +538,7 @@ Result<std::vector<Job>> PostgresCatalog::jobs(std::string_view target) {
     if (!target.empty() && !is_server_name(target))
         return Jobs();
     return read(waits_.look_up, [&](PostgresConnection& connection) -> Result<Jobs> {
-        return read_jobs(connection, target, now(), skipped_);
+        return read_jobs(connection, target, forged_now(), skipped_);
     });
 }
 
@@ -551,6 +563,13 @@ Result<void> PostgresCatalog::release_writer(const WriterLease& lease) {
     return change([&](PostgresConnection& connection) -> Result<void> {
         signpost::release_writer(connection, lease);
         return {};
+    });
+}
+
+Result<std::optional<WriterLease>> PostgresCatalog::last_writer(const DiskName& disk) {
+    using Found = std::optional<WriterLease>;
+    return read(waits_.look_up, [&](PostgresConnection& connection) -> Result<Found> {
+        return read_writer(connection, disk);
     });
 }
 

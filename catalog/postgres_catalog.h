@@ -57,7 +57,9 @@ class PostgresCatalog : public Catalog {
     Result<void> remove_server(std::string_view name) override;
     Result<std::vector<Server>> servers() override;
     Result<std::optional<Server>> find_server(std::string_view name) override;
-    Result<void> heartbeat(std::string_view name, std::string_view instance) override;
+    Result<std::int64_t> now() override;
+    Result<void> heartbeat(std::string_view name, std::string_view instance,
+                           std::uint32_t sessions = 0) override;
     Result<std::vector<SiteCost>> site_costs() override;
     Result<void> put_site_cost(const SiteCost& cost) override;
     Result<void> put_job(const Job& job) override;
@@ -67,6 +69,7 @@ class PostgresCatalog : public Catalog {
                                     std::string_view writer) override;
     Result<void> release_writer(const WriterLease& lease) override;
     Result<std::optional<WriterLease>> writer(const DiskName& disk) override;
+    Result<std::optional<WriterLease>> last_writer(const DiskName& disk) override;
     Result<void> restore(const Restoration& records) override;
     Result<std::uint64_t> newest_generation() override;
     Result<void> begin_import() override;
@@ -111,7 +114,7 @@ class PostgresCatalog : public Catalog {
                                          const std::string& pattern, std::string_view after,
                                          std::size_t limit, std::chrono::milliseconds wait);
     std::optional<Server> load_server(PostgresConnection& connection, std::string_view name);
-    std::optional<std::int64_t> now() const;
+    std::optional<std::int64_t> forged_now() const;
     std::int64_t time(PostgresConnection& connection) const;
 
     const OpenMode mode_;

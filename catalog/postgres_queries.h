@@ -86,8 +86,8 @@ inline constexpr PostgresStatement kHeldOf{
 // Servers.
 #define SIGNPOST_SERVERS                                                                    \
     "SELECT left(s.name, 129), left(s.site, 129), s.kind, s.priority, coalesce(h.last, 0)," \
-    " coalesce(h.sequence, 0), left(s.instance, 129), s.class, s.draining::int, s.id,"      \
-    " left(u.uri, 8193)"                                                                    \
+    " coalesce(h.sequence, 0), left(s.instance, 129), s.class, s.draining::int,"            \
+    " coalesce(h.sessions, 0), s.id, left(u.uri, 8193)"                                     \
     " FROM signpost.server s LEFT JOIN signpost.heartbeat h ON h.server_id = s.id"          \
     " LEFT JOIN signpost.server_uri u ON u.server_id = s.id"
 
@@ -137,10 +137,11 @@ inline constexpr PostgresStatement kFirstHeartbeat{
     " SET last = excluded.last, sequence = greatest(h.sequence, 0) + 1"};
 inline constexpr PostgresStatement kHeartbeat{
     "heartbeat",
-    "INSERT INTO signpost.heartbeat AS h (server_id, last, sequence)"
-    " SELECT s.id, " SIGNPOST_NOW("$1") ", 1 FROM signpost.server s"
+    "INSERT INTO signpost.heartbeat AS h (server_id, last, sequence, sessions)"
+    " SELECT s.id, " SIGNPOST_NOW("$1") ", 1, $4::bigint FROM signpost.server s"
     " WHERE s.name = $2 AND s.instance = $3 ON CONFLICT (server_id) DO UPDATE"
-    " SET last = excluded.last, sequence = greatest(h.sequence, 0) + 1"};
+    " SET last = excluded.last, sequence = greatest(h.sequence, 0) + 1,"
+    " sessions = excluded.sessions"};
 
 inline constexpr PostgresStatement kNow{"now", "SELECT " SIGNPOST_NOW("$1")};
 inline constexpr PostgresStatement kSetLastComplete{

@@ -50,7 +50,8 @@ CREATE TABLE signpost.server_uri (
 CREATE TABLE signpost.heartbeat (
     server_id bigint PRIMARY KEY REFERENCES signpost.server (id) ON DELETE CASCADE,
     last bigint NOT NULL,
-    sequence bigint NOT NULL
+    sequence bigint NOT NULL,
+    sessions bigint NOT NULL DEFAULT 0
 ) WITH (fillfactor = 50);
 CREATE TABLE signpost.location (
     server_id bigint NOT NULL,

@@ -26,6 +26,9 @@ enum class ImageFormat { raw, qcow2, vmdk, vhdx, vdi, vpc };
 // Target priority as DFS has it (MS-DFSC): global_high before the servers of all sites, global_low
 // after them; the others count among servers at equal site cost.
 enum class PriorityClass { global_high, site_high, site_normal, site_low, global_low };
+// As an operator writes them.
+inline constexpr std::string_view kPriorityClasses =
+    "global-high, site-high, site-normal, site-low, global-low";
 enum class JobKind { copy, move };  // move: a copy after which SOURCE gives its image up
 enum class JobState { waiting, running, done, failed, cancelled };
 
@@ -56,6 +59,7 @@ struct Server {
     std::int64_t last_heartbeat = 0;       // seconds since 1970 by the store's clock; 0: never
     std::uint64_t heartbeat_sequence = 0;  // grows with each heartbeat
     std::string instance;                  // random, one per running process; empty for foreign
+    std::uint32_t sessions = 0;            // clients, as it said with its last heartbeat
 
     bool operator==(const Server&) const = default;
 };
@@ -174,6 +178,7 @@ struct WriterLease {
 struct Route {
     Location location;
     Server server;
+    unsigned rank = 0;  // of those with the same one none is better; filled by order_routes()
 };
 
 // The answer to "where is it?": routes in the order in which to try them, good for `lifetime_s`.

@@ -4,7 +4,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <functional>
 #include <iterator>
+#include <map>
 #include <tuple>
 
 namespace signpost {
@@ -35,72 +37,132 @@ Error nowhere(const DiskName& name, const std::string& reasons) {
         fmt::format("no other server can serve disk {}: {}; see: signpost where", quoted, reasons)};
 }
 
-}  // namespace
-
-bool is_silent(const Server& server, std::int64_t now) {
-    return server.kind == ServerKind::signpost &&
-           now - server.last_heartbeat > std::chrono::seconds(kServerLease).count();
+// Smaller is better; what is equal in all of it is equally good, whoever beats or not.
+auto preference(const Route& route, const Viewpoint& from) {
+    const PriorityClass its_class = route.server.priority_class;
+    const int everywhere = its_class == PriorityClass::global_high  ? 0
+                           : its_class == PriorityClass::global_low ? 2
+                                                                    : 1;
+    const int cost = from.site.empty() ? 0 : site_cost(from.costs, from.site, route.server.site);
+    return std::tuple(everywhere, cost, its_class, route.location.priority, route.server.priority);
 }
 
-void order_routes(std::vector<Route>& routes, std::string_view own_site, std::int64_t now) {
-    const auto rank = [&](const Route& route) {
-        const bool other_site = own_site.empty() || route.server.site != own_site;
-        return std::tuple(other_site, route.location.priority, route.server.priority,
-                          is_silent(route.server, now));
-    };
+// What is known of both, or of neither, and does not differ.
+bool can_stand_in(const Location& other, const Location& location) {
+    return interchangeable(location, other) ||
+           (location.digest.empty() && other.digest.empty() && location.size == other.size &&
+            location.read_only && other.read_only);
+}
+
+// Whether ROUTE is being drained, and another of ROUTES will do for it.
+bool is_spare(const Route& route, const std::vector<Route>& routes) {
+    return route.server.draining && std::ranges::any_of(routes, [&](const Route& other) {
+               return !other.server.draining && can_stand_in(other.location, route.location);
+           });
+}
+
+}  // namespace
+
+bool is_silent(const Server& server, const Viewpoint& from) {
+    if (server.kind != ServerKind::signpost)
+        return false;
+    if (from.liveness != nullptr) {
+        if (const auto beats = from.liveness->beats(server, std::chrono::steady_clock::now()))
+            return !*beats;
+    }
+    return from.now - server.last_heartbeat > std::chrono::seconds(kServerLease).count();
+}
+
+void order_routes(std::vector<Route>& routes, const Viewpoint& from) {
     const auto freshness = [](const Route& route) {
         return std::tuple(route.server.last_heartbeat, route.location.last_seen);
     };
+    std::map<std::string, bool, std::less<>> silent;
+    for (const Route& route : routes) {
+        silent[route.server.name] = is_silent(route.server, from);
+    }
     std::sort(routes.begin(), routes.end(), [&](const Route& a, const Route& b) {
-        return std::tuple(rank(a), freshness(b), std::string_view(a.server.name)) <
-               std::tuple(rank(b), freshness(a), std::string_view(b.server.name));
+        const auto better_a = preference(a, from);
+        const auto better_b = preference(b, from);
+        return std::tuple(better_a, silent[a.server.name], freshness(b),
+                          std::string_view(a.server.name)) <
+               std::tuple(better_b, silent[b.server.name], freshness(a),
+                          std::string_view(b.server.name));
     });
+    for (std::size_t i = 1; i < routes.size(); ++i) {
+        const bool equal = preference(routes[i], from) == preference(routes[i - 1], from);
+        routes[i].rank = routes[i - 1].rank + (equal ? 0 : 1);
+    }
 }
 
-Result<std::optional<Survey>> Resolver::survey(const DiskName& name) const {
+void leave_out_draining(std::vector<Route>& routes) {
+    std::vector<Route> rest;
+    std::ranges::copy_if(routes, std::back_inserter(rest),
+                         [&](const Route& route) { return !is_spare(route, routes); });
+    routes = std::move(rest);
+}
+
+Result<Viewpoint> Resolver::viewpoint() const {
+    Viewpoint view{.site = own_site_, .costs = {}, .now = 0, .liveness = liveness_};
+    if (view.site.empty()) {
+        auto own = catalog_.find_server(own_server_);
+        if (!own)
+            return std::unexpected(std::move(own.error()));
+        view.site = *own ? (*own)->site : std::string();
+    }
+    auto now = catalog_.now();
+    if (!now)
+        return std::unexpected(std::move(now.error()));
+    view.now = *now;
+    if (!view.site.empty()) {
+        auto costs = catalog_.site_costs();
+        if (!costs)
+            return std::unexpected(std::move(costs.error()));
+        view.costs = std::move(*costs);
+    }
+    return view;
+}
+
+Result<std::optional<Survey>> Resolver::survey(const DiskName& name, bool draining) const {
     auto record = catalog_.find(name);
     if (!record)
         return std::unexpected(std::move(record.error()));
     if (!*record)
         return std::nullopt;
-    auto own = catalog_.find_server(own_server_);
-    if (!own)
-        return std::unexpected(std::move(own.error()));
+    auto from = viewpoint();
+    if (!from)
+        return std::unexpected(std::move(from.error()));
 
-    Survey survey{.disk = name, .own_site = own_site_, .as_of = (*record)->as_of};
-    if (survey.own_site.empty() && *own)
-        survey.own_site = (*own)->site;
     const Location* const newest = newest_verified(**record);
     const auto newest_content = newest == nullptr ? std::nullopt : std::optional(*newest);
-    // Heartbeats carry the store's clock, which this machine's may not agree with. This server
-    // beats too, so the newest heartbeat in sight is the store's time.
-    survey.now = *own ? (*own)->last_heartbeat : 0;
     std::vector<Route> routes;
     std::vector<Candidate> passed_over;
     for (Location& location : (*record)->locations) {
-        if (location.server == own_server_) {
-            passed_over.push_back({std::move(location), *own, "this server"});
-            continue;
-        }
         auto server = catalog_.find_server(location.server);
         if (!server)
             return std::unexpected(std::move(server.error()));
-        if (auto reason = unusable(location, *server, newest_content); !reason.empty()) {
-            passed_over.push_back({std::move(location), std::move(*server), std::move(reason)});
-            continue;
-        }
-        survey.now = std::max(survey.now, (*server)->last_heartbeat);
-        routes.push_back({std::move(location), std::move(**server)});
+        std::string reason = location.server == own_server_
+                                 ? "this server"
+                                 : unusable(location, *server, newest_content);
+        if (reason.empty())
+            routes.push_back({std::move(location), std::move(**server)});
+        else
+            passed_over.push_back({std::move(location), std::move(*server), 0, std::move(reason)});
     }
-    order_routes(routes, survey.own_site, survey.now);
-    for (Route& route : routes)
-        survey.candidates.push_back({std::move(route.location), std::move(route.server)});
+    order_routes(routes, *from);
+    Survey survey{.disk = name, .from = std::move(*from), .as_of = (*record)->as_of};
+    for (const Route& route : routes) {
+        if (!draining && is_spare(route, routes))
+            passed_over.push_back({route.location, route.server, 0, "is being drained"});
+        else
+            survey.candidates.push_back({route.location, route.server, route.rank});
+    }
     std::ranges::move(passed_over, std::back_inserter(survey.candidates));
     return survey;
 }
 
-Result<Referral> Resolver::resolve(const DiskName& name) const {
-    auto survey = this->survey(name);
+Result<Referral> Resolver::resolve(const DiskName& name, bool draining) const {
+    auto survey = this->survey(name, draining);
     if (!survey)
         return std::unexpected(std::move(survey.error()));
     if (!*survey)
@@ -108,13 +170,12 @@ Result<Referral> Resolver::resolve(const DiskName& name) const {
     Referral referral{.disk = name, .routes = {}, .as_of = (*survey)->as_of};
     std::string reasons;
     for (Candidate& candidate : (*survey)->candidates) {
-        if (candidate.passed_over.empty()) {
+        if (candidate.passed_over.empty())
             referral.routes.push_back(
-                {std::move(candidate.location), std::move(*candidate.server)});
-            continue;
-        }
-        reasons += fmt::format("{}{} ({})", reasons.empty() ? "" : ", ",
-                               escaped(candidate.location.server), candidate.passed_over);
+                {std::move(candidate.location), std::move(*candidate.server), candidate.rank});
+        else
+            reasons += fmt::format("{}{} ({})", reasons.empty() ? "" : ", ",
+                                   escaped(candidate.location.server), candidate.passed_over);
     }
     if (referral.routes.empty())
         return std::unexpected(nowhere(name, reasons));

@@ -90,6 +90,8 @@ std::string_view server_fault(const ServerRow& row) {
         return "draining flag";
     if (row.last_heartbeat < 0 || row.heartbeat_sequence < 0)
         return "heartbeat";
+    if (row.sessions < 0 || row.sessions > std::numeric_limits<std::int32_t>::max())
+        return "number of sessions";
     return is_word(row.instance) ? "" : "instance";
 }
 
@@ -159,6 +161,7 @@ Result<Server> check_server_row(ServerRow row) {
     server.instance = std::move(row.instance);
     server.priority_class = static_cast<PriorityClass>(row.priority_class);
     server.draining = row.draining == 1;
+    server.sessions = static_cast<std::uint32_t>(row.sessions);
     return server;
 }
 

@@ -44,6 +44,7 @@ struct ServerRow {
     std::string instance = {};
     std::int64_t priority_class = static_cast<std::int64_t>(PriorityClass::site_normal);
     std::int64_t draining = 0;
+    std::int64_t sessions = 0;
 };
 
 inline constexpr std::size_t kDigestBytes = 32;

@@ -265,7 +265,9 @@ Result<WriterLease> lease_to_take(const DiskName& disk, std::string_view server,
 }
 
 WriterLease lease_of_nobody(const WriterLease& lease) {
-    return {.disk = lease.disk, .server = "", .writer = "", .fence = lease.fence, .expires = 0};
+    WriterLease given_back = lease;
+    given_back.expires = 0;
+    return given_back;
 }
 
 // A clock that was set back must not make a lease last.

@@ -381,9 +381,19 @@ Result<std::optional<Server>> SqliteCatalog::find_server(std::string_view name) 
     });
 }
 
-Result<void> SqliteCatalog::heartbeat(std::string_view name, std::string_view instance) {
+Result<std::int64_t> SqliteCatalog::now() {
+    return clock_();
+}
+
+Result<void> SqliteCatalog::heartbeat(std::string_view name, std::string_view instance,
+                              std::uint32_t sessions) {
     return change([&](Connection& connection) -> Result<void> {
-        connection.use(sql::kHeartbeat).bind(clock_()).bind(name).bind(instance).run();
+        connection.use(sql::kHeartbeat)
+            .bind(clock_())
+            .bind(std::int64_t{sessions})
+            .bind(name)
+            .bind(instance)
+            .run();
         if (connection.changed_rows() != 0)
             return {};
         return find_server_id(connection, name) == 0 ? no_server(name) : other_instance(name);
@@ -435,6 +445,12 @@ Result<WriterLease> SqliteCatalog::take_writer(const DiskName& disk, std::string
 Result<void> SqliteCatalog::release_writer(const WriterLease& lease) {
     return change(
         [&](Connection& connection) { return signpost::release_writer(connection, lease); });
+}
+
+Result<std::optional<WriterLease>> SqliteCatalog::last_writer(const DiskName& disk) {
+    return read(kLookupWait, [&](Connection& connection) -> Result<std::optional<WriterLease>> {
+        return read_writer(connection, disk);
+    });
 }
 
 Result<std::optional<WriterLease>> SqliteCatalog::writer(const DiskName& disk) {

@@ -38,7 +38,7 @@ inline constexpr std::string_view kSearchAfter =
 
 #define SIGNPOST_SERVER_COLUMNS                                                    \
     "s.name, s.site, s.kind, s.priority, s.last_heartbeat, s.heartbeat_sequence, " \
-    "s.instance, s.class, s.draining, s.id, u.uri"
+    "s.instance, s.class, s.draining, s.sessions, s.id, u.uri"
 
 inline constexpr std::string_view kServers =
     "SELECT " SIGNPOST_SERVER_COLUMNS
@@ -71,7 +71,8 @@ inline constexpr std::string_view kSetDraining =
     "UPDATE server SET draining = ?1 WHERE name = ?2 AND draining != ?1";
 
 inline constexpr std::string_view kHeartbeat =
-    "UPDATE server SET last_heartbeat = ?, heartbeat_sequence = heartbeat_sequence + 1"
+    "UPDATE server SET last_heartbeat = ?, heartbeat_sequence = heartbeat_sequence + 1,"
+    " sessions = ?"
     " WHERE name = ? AND instance = ?";
 
 inline constexpr std::string_view kSetLastComplete =

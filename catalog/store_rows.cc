@@ -47,7 +47,8 @@ std::optional<Server> server_in(const StoreRow& row) {
         take(row, Column::heartbeat_sequence, fields.heartbeat_sequence) &&
         take(row, Column::instance, fields.instance) &&
         take(row, Column::priority_class, fields.priority_class) &&
-        take(row, Column::draining, fields.draining);
+        take(row, Column::draining, fields.draining) &&
+        take(row, Column::sessions, fields.sessions);
     if (!typed)
         return std::nullopt;
     auto server = check_server_row(std::move(fields));

@@ -64,6 +64,7 @@ struct ServerColumn {
         instance,
         priority_class,
         draining,
+        sessions,
         id,
         uri,
     };

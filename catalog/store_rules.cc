@@ -2,8 +2,11 @@
 #include "catalog/store_rules.h"
 
 #include <fmt/format.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <ctime>
 #include <set>
 #include <utility>
 
@@ -60,11 +63,13 @@ Result<void> check_locations(const DiskRecord& disk) {
 
 }  // namespace
 
+// Asked of the kernel itself: all processes of a machine agree on it, even one that was given
+// another time of day by a library.
 StoreClock system_store_clock() {
     return [] {
-        const auto now = std::chrono::system_clock::now().time_since_epoch();
-        return static_cast<std::int64_t>(
-            std::chrono::duration_cast<std::chrono::seconds>(now).count());
+        timespec now{};
+        ::syscall(SYS_clock_gettime, CLOCK_REALTIME, &now);
+        return static_cast<std::int64_t>(now.tv_sec);
     };
 }
 
@@ -170,6 +175,7 @@ Result<Server> registration(const Server& server, const std::optional<Server>& h
                                 server.name, first_endpoint(*held)));
     Server stored = server;
     stored.last_heartbeat = held ? held->last_heartbeat : 0;
+    stored.sessions = held ? held->sessions : 0;
     stored.heartbeat_sequence = held ? held->heartbeat_sequence : 0;
     stored.draining = held && held->draining;
     if (!server.instance.empty()) {

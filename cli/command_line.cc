@@ -122,7 +122,22 @@ void Parser::add_server_verbs() {
         ->type_name("SITE");
     add->add_option("--priority", raw.priority, "lower is asked first (default: 100)")
         ->type_name("N");
+    add->add_option("--class", raw.priority_class,
+                    "global-high, site-high, site-normal (default), site-low, global-low")
+        ->type_name("CLASS");
     verb(*servers, "servers rm")->add_option("NAME", raw.name)->required();
+    CLI::App* drain = verb(*servers, "servers drain");
+    drain->add_option("NAME", raw.name)->required();
+    drain->add_flag("--off", raw.off, "take clients again");
+    drain->add_flag("--wait", raw.wait, "until nobody uses it any more");
+    CLI::App* sites = app.add_subcommand("sites", "list or set what it costs to get to a site");
+    sites->fallthrough();
+    sites->require_subcommand(0, 1);
+    verb(*sites, "sites list");
+    CLI::App* cost = verb(*sites, "sites cost");
+    cost->add_option("FROM", raw.site_a)->required();
+    cost->add_option("TO", raw.site_b)->required();
+    cost->add_option("COST", raw.cost)->required();
 }
 
 void Parser::add_repository_verbs() {
@@ -311,6 +326,8 @@ Choice choice_of(const CLI::App& app) {
     }
     if (choice.verb == "servers") {
         choice.verb = "servers list";
+    } else if (choice.verb == "sites") {
+        choice.verb = "sites list";
     } else if (choice.verb == "catalog") {
         choice.verb = "catalog init";
     }

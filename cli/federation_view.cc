@@ -5,7 +5,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <ctime>
 
 #include "nbd-server/disk/disk_description.h"
 
@@ -65,6 +64,14 @@ Outcome<const std::vector<Server>*> FederationView::servers() {
     return &servers_;
 }
 
+Outcome<std::int64_t> FederationView::now() const {
+    const auto now = catalog_->now();
+    if (!now) {
+        return std::unexpected(catalog_failure(now.error()));
+    }
+    return *now;
+}
+
 const Server* FederationView::server(std::string_view name) const {
     const auto server = std::ranges::find(servers_, name, &Server::name);
     return server == servers_.end() ? nullptr : &*server;
@@ -120,10 +127,6 @@ std::string shown_name(const Console& console, std::string_view name) {
 
 std::string shown_size(const Options& options, std::uint64_t bytes) {
     return options.bytes ? std::to_string(bytes) : size_for_people(bytes);
-}
-
-std::int64_t wall_clock() {
-    return std::time(nullptr);
 }
 
 }  // namespace signpost

@@ -39,6 +39,9 @@ class FederationView {
     // Every server, by name; asked once.
     Outcome<const std::vector<Server>*> servers();
 
+    // Seconds since 1970 by the store's clock: heartbeats are by no other.
+    Outcome<std::int64_t> now() const;
+
     // Null when there is none of that name. Call servers() before.
     const Server* server(std::string_view name) const;
 
@@ -71,7 +74,5 @@ std::string shown_name(const Console& console, std::string_view name);
 
 // A size as --bytes wants it.
 std::string shown_size(const Options& options, std::uint64_t bytes);
-
-std::int64_t wall_clock();  // seconds since 1970
 
 }  // namespace signpost

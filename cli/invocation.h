@@ -67,6 +67,19 @@ struct ServersAddVerb {
     bool foreign;
     std::optional<std::string> site;  // empty, and so the next: as it was
     std::optional<int> priority;
+    std::optional<PriorityClass> priority_class = std::nullopt;
+};
+
+struct ServersDrainVerb {
+    std::string name;
+    bool off;   // take clients again
+    bool wait;  // until nobody uses it any more
+};
+
+struct SitesListVerb {};
+
+struct SitesCostVerb {
+    SiteCost cost;  // below 0: as if nothing had been said
 };
 
 struct ServersRemoveVerb {
@@ -142,11 +155,12 @@ struct CatalogRebuildVerb {
     bool merge;
 };
 
-using Verb = std::variant<ListVerb, FindVerb, WhereVerb, InfoVerb, UriVerb, ServersListVerb,
-                          ServersAddVerb, ServersRemoveVerb, AddVerb, RemoveVerb, ScanVerb,
-                          VerifyVerb, ExplainVerb, CopyVerb, RepairVerb, JobsVerb, JobsCancelVerb,
-                          StatusVerb, DoctorVerb, CatalogInitVerb, CatalogExportVerb,
-                          CatalogImportVerb, CatalogMigrateVerb, CatalogRebuildVerb>;
+using Verb =
+    std::variant<ListVerb, FindVerb, WhereVerb, InfoVerb, UriVerb, ServersListVerb, ServersAddVerb,
+                 ServersRemoveVerb, ServersDrainVerb, SitesListVerb, SitesCostVerb, AddVerb,
+                 RemoveVerb, ScanVerb, VerifyVerb, ExplainVerb, CopyVerb, RepairVerb, JobsVerb,
+                 JobsCancelVerb, StatusVerb, DoctorVerb, CatalogInitVerb, CatalogExportVerb,
+                 CatalogImportVerb, CatalogMigrateVerb, CatalogRebuildVerb>;
 
 struct Invocation {
     Options options;

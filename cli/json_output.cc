@@ -80,10 +80,17 @@ Json disk_json(const DiskReport& report) {
     for (const LocationReport& location : report.locations) {
         locations.push_back(location_json(location));
     }
-    return {{"disk", report.disk.str()},
-            {"size", report.size},
-            {"conflict", report.conflict},
-            {"locations", locations}};
+    Json json = {{"disk", report.disk.str()},
+                 {"size", report.size},
+                 {"conflict", report.conflict},
+                 {"locations", locations}};
+    json["writer"] = nullptr;
+    if (report.writer) {
+        json["writer"] = {{"server", report.writer->server},
+                          {"client", report.writer->writer},
+                          {"fence", report.writer->fence}};
+    }
+    return json;
 }
 
 }  // namespace
@@ -155,7 +162,10 @@ std::string server_json(const Server& server, std::int64_t now) {
     return dumped({{"name", server.name},
                    {"kind", to_string(server.kind)},
                    {"site", or_null(server.site)},
+                   {"class", to_string(server.priority_class)},
                    {"priority", server.priority},
+                   {"draining", server.draining},
+                   {"sessions", beats ? Json(server.sessions) : Json(nullptr)},
                    {"uris", uris},
                    {"last_heartbeat", time_or_null(server.last_heartbeat)},
                    {"heartbeat_age_s", beats ? Json(age) : Json(nullptr)}},
@@ -182,6 +192,16 @@ std::string job_json(const Job& job, bool dry_run) {
 std::string removal_json(const std::string& what, const std::vector<std::string>& locations,
                          bool dry_run) {
     return dumped({{"removed", what}, {"locations", locations}, {"dry_run", dry_run}}, kIndent);
+}
+
+std::string site_cost_json(const SiteCost& cost) {
+    return dumped({{"from", cost.from}, {"to", cost.to}, {"cost", cost.cost}}, -1);
+}
+
+std::string drain_json(const std::string& server, bool draining,
+                       const std::vector<std::string>& only_copies) {
+    return dumped({{"server", server}, {"draining", draining}, {"only_copies", only_copies}},
+                  kIndent);
 }
 
 std::string publish_json(const PublishReport& report) {
@@ -246,6 +266,7 @@ Json step_json(const ExplainStep& step) {
         {"read_only", location.read_only},
         {"site", step.server ? or_null(step.server->site) : Json(nullptr)},
         {"same_site", step.same_site},
+        {"site_cost", step.site_cost},
         {"priority", location.priority},
         {"server_priority", step.server ? Json(step.server->priority) : Json(nullptr)},
         {"heartbeat_age_s", step.heartbeat_age < 0 ? Json(nullptr) : Json(step.heartbeat_age)},

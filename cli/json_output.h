@@ -30,6 +30,7 @@ struct DiskReport {
     std::vector<LocationReport> locations;
     std::vector<std::vector<std::string>> same_content;  // groups of servers
     bool conflict = false;  // copies were verified and are not the same
+    std::optional<WriterLease> writer = std::nullopt;  // who writes now
 };
 
 struct VerifiedLocation {
@@ -72,6 +73,7 @@ struct ExplainStep {
     unsigned place = 0;            // from 1, in the order of asking; 0: passed over
     std::string passed_over = {};  // why
     bool same_site = false;
+    int site_cost = 0;
     bool silent = false;              // no heartbeat for too long
     bool stands_in = false;           // for the first, in the middle of reading
     std::int64_t heartbeat_age = -1;  // seconds by the catalog's clock; below 0: none, or not asked
@@ -123,6 +125,9 @@ std::string uri_json(const DiskName& disk, const std::string& server, const NbdU
 std::string server_json(const Server& server, std::int64_t now);
 std::string removal_json(const std::string& what, const std::vector<std::string>& locations,
                          bool dry_run);
+std::string site_cost_json(const SiteCost& cost);
+std::string drain_json(const std::string& server, bool draining,
+                       const std::vector<std::string>& only_copies);
 std::string publish_json(const PublishReport& report);
 std::string verify_item_json(const VerifyReport& report);
 std::string status_json(const StatusReport& report);

@@ -217,7 +217,39 @@ Outcome<Verb> servers_add(const RawArguments& raw) {
             fmt::format("--site {}: at most 128 bytes of plain text", escaped(raw.site, 40)));
     }
     const auto site = raw.site.empty() ? std::nullopt : std::optional(raw.site);
-    return ServersAddVerb{raw.name, std::move(*uri), raw.foreign, site, priority};
+    const auto priority_class = parse_priority_class(raw.priority_class);
+    if (!raw.priority_class.empty() && !priority_class) {
+        return usage(
+            fmt::format("--class {}: one of {}", escaped(raw.priority_class), kPriorityClasses));
+    }
+    return ServersAddVerb{raw.name, std::move(*uri), raw.foreign, site, priority, priority_class};
+}
+
+Outcome<Verb> servers_drain(const RawArguments& raw) {
+    if (const auto named = parse_server(raw.name, "server name"); !named) {
+        return std::unexpected(named.error());
+    }
+    if (raw.off && raw.wait) {
+        return usage("--off and --wait: there is nothing to wait for");
+    }
+    return ServersDrainVerb{raw.name, raw.off, raw.wait};
+}
+
+Outcome<Verb> sites_cost(const RawArguments& raw) {
+    for (const std::string* site : {&raw.site_a, &raw.site_b}) {
+        if (site->empty() || !is_utf8(*site) || site->size() > 128 || escaped(*site) != *site) {
+            return usage(fmt::format("site {}: 1 to 128 bytes of plain text", escaped(*site, 40)));
+        }
+    }
+    if (raw.site_a == raw.site_b) {
+        return usage(fmt::format("within a site ({}) it costs nothing", raw.site_a));
+    }
+    const auto cost = raw.cost == "default" ? -1 : parse_number<int>(raw.cost);
+    if (!cost || *cost < -1 || *cost > kMaxSiteCost || raw.cost == "-1") {
+        return usage(fmt::format("cost {}: a number from 0 to {}, or `default` ({})",
+                                 escaped(raw.cost), kMaxSiteCost, kDefaultSiteCost));
+    }
+    return SitesCostVerb{{raw.site_a, raw.site_b, *cost}};
 }
 
 Outcome<Verb> servers_remove(const RawArguments& raw) {
@@ -344,6 +376,9 @@ Outcome<Verb> take_verb(const RawArguments& raw) {
         {"servers list", [](const RawArguments&) -> Outcome<Verb> { return ServersListVerb{}; }},
         {"servers add", servers_add},
         {"servers rm", servers_remove},
+        {"servers drain", servers_drain},
+        {"sites list", [](const RawArguments&) -> Outcome<Verb> { return SitesListVerb{}; }},
+        {"sites cost", sites_cost},
         {"add",
          [](const RawArguments& r) -> Outcome<Verb> {
              return AddVerb{r.path, r.repository};

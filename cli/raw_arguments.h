@@ -32,10 +32,10 @@ struct RawArguments {
     bool yes = false, dry_run = false, bytes = false, no_header = false;
 
     std::string pattern, text, disk, name, server_uri, path, repository, site, priority, file, to;
-    std::string source, rate, job, copies, config, glob;
+    std::string source, rate, job, copies, config, glob, priority_class, site_a, site_b, cost;
     std::vector<std::string> disks, directories, from;
     bool check = false, foreign = false, prune = false, trust_holes = false, merge = false;
-    bool detach = false;
+    bool detach = false, off = false, wait = false;
 };
 
 // Fails with usage.

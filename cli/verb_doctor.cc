@@ -75,6 +75,7 @@ class Doctor {
     Troubled unreachable_;
     Troubled different_;
     Troubled not_ready_;
+    std::int64_t now_ = 0;  // by the store's clock
     std::uint64_t seen_ = 0;
     std::uint64_t single_ = 0;
 };
@@ -88,6 +89,11 @@ Outcome<std::vector<Finding>> Doctor::examine() {
     if (!servers) {
         return std::unexpected(servers.error());
     }
+    const auto now = view_.now();
+    if (!now) {
+        return std::unexpected(now.error());
+    }
+    now_ = *now;
     check_catalog(*totals);
     check_servers(**servers);
     if (const auto checked = check_disks(); !checked) {
@@ -134,7 +140,7 @@ void Doctor::check_servers(const std::vector<Server>& servers) {
 }
 
 void Doctor::check_server(const Server& server, const ProbeResult& probe) {
-    const std::int64_t now = wall_clock();
+    const std::int64_t now = now_;
     const bool beats = server.kind == ServerKind::signpost && server.last_heartbeat != 0;
     const bool fresh = now - server.last_heartbeat <= kServerLease.count();
     if (server.uris.empty()) {

@@ -77,7 +77,7 @@ bool may_be_mixed(const Candidate& candidate) {
 }
 
 void add_steps(ExplainReport& report, const Survey& survey) {
-    report.site = survey.own_site;
+    report.site = survey.from.site;
     const Candidate* first = nullptr;
     for (const Candidate& candidate : survey.candidates) {
         ExplainStep step{.location = candidate.location, .server = candidate.server};
@@ -92,14 +92,18 @@ void add_steps(ExplainReport& report, const Survey& survey) {
         if (candidate.passed_over.empty()) {
             step.place = ++report.routes;
             first = first == nullptr ? &candidate : first;
-            step.silent = is_silent(*candidate.server, survey.now);
-            step.same_site = !survey.own_site.empty() && candidate.server->site == survey.own_site;
+            step.silent = is_silent(*candidate.server, survey.from);
+            step.same_site =
+                !survey.from.site.empty() && candidate.server->site == survey.from.site;
+            step.site_cost = survey.from.site.empty() ? 0
+                                                      : site_cost(survey.from.costs, survey.from.site,
+                                                                  candidate.server->site);
             step.stands_in = first != &candidate && may_be_mixed(*first) &&
                              may_be_mixed(candidate) &&
                              interchangeable(first->location, candidate.location);
             step.heartbeat_age = candidate.server->last_heartbeat == 0
                                      ? -1
-                                     : survey.now - candidate.server->last_heartbeat;
+                                     : survey.from.now - candidate.server->last_heartbeat;
         }
         report.steps.push_back(std::move(step));
     }
@@ -187,6 +191,23 @@ std::string server_text(const ExplainStep& step) {
     return fmt::format("heartbeat {} s ago{}", step.heartbeat_age, step.silent ? ", silent" : "");
 }
 
+std::string site_text(const ExplainStep& step) {
+    if (!step.server || step.server->site.empty()) {
+        return "-";
+    }
+    const std::string site = escaped(step.server->site);
+    return step.same_site   ? site + " (same)"
+           : step.place > 0 ? fmt::format("{} (cost {})", site, step.site_cost)
+                            : site;
+}
+
+std::string rank_text(const ExplainStep& step) {
+    const int servers = step.server ? step.server->priority : kDefaultPriority;
+    const bool plain = !step.server || step.server->priority_class == PriorityClass::site_normal;
+    return fmt::format("{}{}{}/{}", plain ? "" : to_string(step.server->priority_class),
+                       plain ? "" : " ", step.location.priority, servers);
+}
+
 std::string why(const ExplainStep& step, const std::string& own) {
     if (step.place == 0) {
         return step.location.server == own ? "this server: its own image comes first"
@@ -228,15 +249,13 @@ void print_steps(const Context& context, const ExplainReport& report, bool check
                 style);
     for (const ExplainStep& step : report.steps) {
         const Location& location = step.location;
-        const std::string site = step.server ? step.server->site : "";
         table.add({{step.place == 0 ? "-" : std::to_string(step.place)},
                    {location.server},
                    {std::string(to_string(location.state))},
                    {std::to_string(location.generation)},
                    {location.digest.empty() ? "unknown" : location.digest.substr(0, kShown)},
-                   {site.empty() ? "-" : escaped(site) + (step.same_site ? " (same)" : "")},
-                   {fmt::format("{}/{}", location.priority,
-                                step.server ? step.server->priority : kDefaultPriority)},
+                   {site_text(step)},
+                   {rank_text(step)},
                    {server_text(step)},
                    {why(step, report.server)},
                    check_cell(step)});

@@ -18,8 +18,9 @@ namespace signpost {
 
 namespace {
 
-const std::vector<Column> kColumns = {{"name"},           {"kind"},      {"site"},
-                                      {"priority", true}, {"heartbeat"}, {"uri"}};
+const std::vector<Column> kColumns = {{"name"},  {"kind"},           {"site"},
+                                      {"class"}, {"priority", true}, {"heartbeat"},
+                                      {"state"}, {"sessions", true}, {"uri"}};
 
 Cell heartbeat_cell(const Server& server, std::int64_t now) {
     if (server.kind == ServerKind::foreign) {
@@ -40,8 +41,7 @@ std::string uris_text(const Server& server) {
     return uris.empty() ? "-" : fmt::format("{}", fmt::join(uris, " "));
 }
 
-bool print_servers(const Context& context, const std::vector<Server>& servers) {
-    const std::int64_t now = wall_clock();
+bool print_servers(const Context& context, const std::vector<Server>& servers, std::int64_t now) {
     if (context.json()) {
         JsonList list(context.options.json == JsonMode::lines);
         for (const Server& server : servers) {
@@ -54,8 +54,12 @@ bool print_servers(const Context& context, const std::vector<Server>& servers) {
         table.add({{server.name},
                    {std::string(to_string(server.kind))},
                    {server.site.empty() ? "-" : escaped(server.site)},
+                   {std::string(to_string(server.priority_class))},
                    {std::to_string(server.priority)},
                    heartbeat_cell(server, now),
+                   {server.draining ? "draining" : "in use",
+                    server.draining ? Tone::warning : Tone::plain},
+                   {server.last_heartbeat == 0 ? "-" : std::to_string(server.sessions)},
                    {uris_text(server)}});
     }
     return table.write(context.console);
@@ -95,6 +99,8 @@ Outcome<Server> server_to_put(const FederationView& view, const ServersAddVerb& 
     server.site = verb.site.value_or(*held ? (*held)->site : "");
     server.kind = kind;
     server.priority = verb.priority.value_or(*held ? (*held)->priority : kDefaultPriority);
+    server.priority_class =
+        verb.priority_class.value_or(*held ? (*held)->priority_class : PriorityClass::site_normal);
     return server;
 }
 
@@ -148,7 +154,11 @@ VerbResult run(const Context& context, const ServersListVerb& /*verb*/) {
     if (!servers) {
         return std::unexpected(servers.error());
     }
-    print_servers(context, **servers);
+    const auto now = view->now();
+    if (!now) {
+        return std::unexpected(now.error());
+    }
+    print_servers(context, **servers, *now);
     return ExitCode::ok;
 }
 

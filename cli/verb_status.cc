@@ -50,7 +50,11 @@ Outcome<StatusReport> gather(FederationView& view) {
     report.totals = *totals;
     report.skipped_rows = catalog.skipped_rows();
     report.servers = **servers;
-    report.now = wall_clock();
+    const auto now = view.now();
+    if (!now) {
+        return std::unexpected(now.error());
+    }
+    report.now = *now;
     return report;
 }
 
@@ -89,7 +93,8 @@ Cell state_cell(const Server& server, std::int64_t now) {
         return {"no heartbeat yet", Tone::warning};
     }
     const bool fresh = now - server.last_heartbeat <= kServerLease.count();
-    return {fmt::format("heartbeat {} ago", age(server.last_heartbeat, now)),
+    return {fmt::format("{}heartbeat {} ago", server.draining ? "draining, " : "",
+                        age(server.last_heartbeat, now)),
             fresh ? Tone::good : Tone::bad};
 }
 

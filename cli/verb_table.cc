@@ -45,6 +45,18 @@ constexpr std::array kVerbs{
     VerbInfo{"servers rm", "", "NAME", "forget a server and its locations", "yes dry-run",
              "signpost servers rm vault\n"
              "signpost servers rm vault --yes\n"},
+    VerbInfo{"servers drain", "", "NAME", "send clients elsewhere, before the server is stopped",
+             "dry-run",
+             "signpost servers drain beta --wait\n"
+             "signpost servers drain beta --off\n"},
+    VerbInfo{"sites list", "", "", "list what it costs to get from site to site",
+             "no-header columns",
+             "signpost sites\n"
+             "signpost sites list --json\n"},
+    VerbInfo{"sites cost", "", "FROM TO COST",
+             "say what it costs to get from one site to another, both ways", "",
+             "signpost sites cost cellar attic 10\n"
+             "signpost sites cost cellar attic default\n"},
     VerbInfo{"add", "", "PATH", "publish one image file", "uri dry-run",
              "signpost add /srv/backup/web01/vda.qcow2 --repository /srv/backup\n"
              "signpost add vda.raw --server alpha --uri nbd://alpha.example\n"},

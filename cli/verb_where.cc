@@ -17,10 +17,10 @@ namespace signpost {
 
 namespace {
 
-const std::vector<Column> kColumns = {{"server"},     {"state"},  {"format"},
-                                      {"size", true}, {"access"}, {"seen"},
-                                      {"content"},    {"uri"},    {"check"}};
-// `check` has something to say only when the servers were asked.
+const std::vector<Column> kColumns = {{"server"}, {"state"}, {"format"},  {"size", true},
+                                      {"access"}, {"seen"},  {"content"}, {"uri"},
+                                      {"writer"}, {"check"}};
+// `check` has something to say only when the servers were asked, `writer` only when there is one.
 const std::vector<std::string> kUnchecked = {"server", "state", "format",  "size",
                                              "access", "seen",  "content", "uri"};
 
@@ -32,7 +32,12 @@ Outcome<DiskReport> report_disk(FederationView& view, const DiskName& name) {
     if (const auto servers = view.servers(); !servers) {
         return std::unexpected(servers.error());
     }
-    DiskReport report{disk->name, disk_size(*disk), {}, same_content(*disk), in_conflict(*disk)};
+    const auto writer = view.catalog().writer(name);
+    if (!writer) {
+        return std::unexpected(catalog_failure(writer.error()));
+    }
+    DiskReport report{disk->name,          disk_size(*disk), {}, same_content(*disk),
+                      in_conflict(*disk), *writer};
     for (Location& location : disk->locations) {
         const Server* server = view.server(location.server);
         auto uri = location_uri(server, location);
@@ -93,7 +98,8 @@ Cell check_cell(const LocationReport& entry) {
     return {fmt::format("ok, {}", duration_text(entry.probe->latency)), Tone::good};
 }
 
-void add_row(Table& table, const Context& context, const LocationReport& entry) {
+void add_row(Table& table, const Context& context, const LocationReport& entry,
+             const std::optional<WriterLease>& writer) {
     const Location& location = entry.location;
     const bool here = location.server == context.options.own_server;
     table.add({{location.server + (here && !context.options.table.tabs ? "*" : "")},
@@ -104,17 +110,24 @@ void add_row(Table& table, const Context& context, const LocationReport& entry) 
                {location.last_seen == 0 ? "-" : rfc3339(location.last_seen)},
                {content_of(location), location.digest.empty() ? Tone::faint : Tone::plain},
                {entry.uri ? entry.uri->str() : "-"},
+               {writer && writer->server == location.server ? escaped(writer->writer) : "-"},
                check_cell(entry)});
 }
 
 void print_copies(const Context& context, const DiskReport& report, bool checked) {
     TableStyle style = context.options.table;
-    if (style.columns.empty() && !checked) {
+    if (style.columns.empty()) {
         style.columns = kUnchecked;
+        if (report.writer) {
+            style.columns.emplace_back("writer");
+        }
+        if (checked) {
+            style.columns.emplace_back("check");
+        }
     }
     Table table(kColumns, style);
     for (const LocationReport& entry : report.locations) {
-        add_row(table, context, entry);
+        add_row(table, context, entry, report.writer);
     }
     table.write(context.console);
     if (report.conflict && !style.tabs) {
@@ -164,6 +177,10 @@ void print_info(const Context& context, const DiskReport& report) {
     }
     if (report.conflict) {
         console.out("  CONFLICT verified copies differ; only the newest content is served\n");
+    }
+    if (report.writer) {
+        console.out(fmt::format("  writer  {} on {}\n", escaped(report.writer->writer),
+                                report.writer->server));
     }
     for (const LocationReport& entry : report.locations) {
         const Location& location = entry.location;
@@ -234,7 +251,12 @@ Outcome<Door> best_door(const FederationView& view, const DiskRecord& disk) {
                                    "where {}",
                                    escaped(disk.name.str()), escaped(disk.name.str())));
     }
-    order_routes(routes, own == nullptr ? "" : own->site, wall_clock());
+    const auto from = Resolver(view.catalog(), view.options().own_server).viewpoint();
+    if (!from) {
+        return std::unexpected(catalog_failure(from.error()));
+    }
+    leave_out_draining(routes);
+    order_routes(routes, *from);
     return door_of_server(view, disk, routes.front().server.name);
 }
 

@@ -29,12 +29,16 @@ const char* const kParameterHelp =
     "on).\n"
     "site=<NAME>                 Where this server stands; copies on the same site come first.\n"
     "priority=<N>                Of this server for others, lower is asked first (default: 100).\n"
+    "class=<CLASS>               Before and beside that: global-high, site-high, site-normal\n"
+    "                            (default), site-low, global-low.\n"
     "peer-timeout=<SECONDS>      How long a request may wait for peers in all (default: 12).\n"
     "connections=<N>             Connections to a peer for each disk (default: 4).\n"
     "verify=<MODE>               Check what is relayed, chunk by chunk: off, relay or require.\n"
     "digest-rate=<SIZE>          Bytes per second to compute digests at; 0: none (default: 64M).\n"
     "scrub=<TIME>                How old the last reading of an image may get, as 7d (default: "
     "off).\n"
+    "failback=<BOOL>             Go back to a better location that is well again (default: "
+    "false).\n"
     "privileged-ports=<BOOL>     Relay from peers on ports below 1024, too (default: false).\n"
     "tls=<MODE>                  TLS towards peers: off, on or require.\n"
     "tls-certificates=<DIR>      X.509 certificates for peers.\n"
@@ -169,6 +173,15 @@ Result<void> Parameters::set(std::string_view key, const char* value) {
     if (key == "verify" || key == "digest-rate" || key == "scrub") {
         return set_digests(key, value);
     }
+    if (key == "class") {
+        const auto parsed = parse_priority_class(value);
+        if (!parsed) {
+            return fail(Errc::invalid,
+                        fmt::format("class={} is none of {}", escaped(value), kPriorityClasses));
+        }
+        settings_.priority_class = *parsed;
+        return {};
+    }
     if (key.starts_with("tls")) {
         return set_tls(key, value);
     }
@@ -214,6 +227,7 @@ Result<void> Parameters::set_switch(std::string_view key, const char* value) {
                          : key == "block-devices"    ? &settings_.repository_options.block_devices
                          : key == "copies"           ? &settings_.copies
                          : key == "privileged-ports" ? &settings_.relay.allow_privileged_ports
+                         : key == "failback"         ? &settings_.relay.failback
                                                      : nullptr;
     if (target == nullptr) {
         return fail(

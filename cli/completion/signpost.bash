@@ -4,7 +4,7 @@
 # Completion of signpost(1) for bash: verbs, options, and the names of disks and servers, which the
 # command itself gives. A catalog that does not answer completes nothing.
 
-_signpost_verbs='ls list find where which info uri servers add rm scan verify explain copy move
+_signpost_verbs='ls list find where which info uri servers sites add rm scan verify explain copy move
     repair jobs status doctor catalog'
 _signpost_options='--catalog --json --json=lines --server --bytes --color --help'
 
@@ -49,9 +49,10 @@ _signpost_options_of() {
     where | which | explain) echo "$table --check $tls" ;;
     info | doctor) echo "$tls" ;;
     verify) echo "--no-header --glob --trust-holes $tls" ;;
-    'servers add') echo "--foreign --site --priority --dry-run $tls" ;;
+    'servers add') echo "--foreign --site --priority --class --dry-run $tls" ;;
+    'servers drain') echo '--off --wait --dry-run' ;;
     'servers rm' | rm) echo '--yes --dry-run' ;;
-    servers | 'servers list') echo "$table" ;;
+    servers | 'servers list' | sites | 'sites list') echo "$table" ;;
     add) echo '--repository --uri --dry-run' ;;
     scan) echo '--prune --uri --dry-run' ;;
     copy | move) echo '--to --from --rate --detach --dry-run' ;;
@@ -70,8 +71,8 @@ _signpost_verb() {
         word=${COMP_WORDS[i]}
         case $word in
         --catalog | --server | --uri | --color | --columns | -o | --limit | --site | --priority | \
-            --glob | --repository | --tls-certificates | --tls-psk | --tls-username | --to | --from | \
-            --rate | --copies | --config)
+            --class | --glob | --repository | --tls-certificates | --tls-psk | --tls-username | --to | \
+            --from | --rate | --copies | --config)
             i=$((i + 1))
             while [[ ${COMP_WORDS[i]} == [=:] || ${COMP_WORDS[i + 1]-} == [=:] ]] &&
                 ((i + 1 < COMP_CWORD)); do
@@ -82,10 +83,12 @@ _signpost_verb() {
         *)
             if [[ -z $verb ]]; then
                 verb=$word
-            elif [[ $verb == servers && $place == 0 && $word == @(list|add|rm) ]]; then
+            elif [[ $verb == servers && $place == 0 && $word == @(list|add|rm|drain) ]]; then
                 verb="servers $word"
             elif [[ $verb == jobs && $place == 0 && $word == cancel ]]; then
                 verb='jobs cancel'
+            elif [[ $verb == sites && $place == 0 && $word == @(list|cost) ]]; then
+                verb="sites $word"
             else
                 place=$((place + 1))
             fi
@@ -98,7 +101,8 @@ _signpost_argument() {
     local current=$1
     case $verb in
     '') _signpost_words "$_signpost_verbs" "$current" ;;
-    servers) _signpost_words 'list add rm' "$current" ;;
+    servers) _signpost_words 'list add rm drain' "$current" ;;
+    sites) _signpost_words 'list cost' "$current" ;;
     catalog) _signpost_words 'init export import migrate rebuild' "$current" ;;
     jobs | 'jobs cancel')
         [[ $place == 0 ]] &&
@@ -107,7 +111,7 @@ _signpost_argument() {
     ls | list | where | which | info | uri | rm | verify | explain | copy | move | repair)
         [[ $place == 0 || $verb == verify ]] && _signpost_disks "$current"
         ;;
-    'servers rm' | 'servers add')
+    'servers rm' | 'servers add' | 'servers drain')
         [[ $place == 0 ]] && _signpost_servers "$current"
         ;;
     add) mapfile -t COMPREPLY < <(compgen -f -- "$current") ;;
@@ -122,6 +126,9 @@ _signpost() {
     case $previous in
     --server | --to | --from) _signpost_servers "$current" ;;
     --color) _signpost_words 'auto always never' "$current" ;;
+    --class)
+        _signpost_words 'global-high site-high site-normal site-low global-low' "$current"
+        ;;
     --catalog | --tls-psk | --config) mapfile -t COMPREPLY < <(compgen -f -- "$current") ;;
     --repository | --tls-certificates) mapfile -t COMPREPLY < <(compgen -d -- "$current") ;;
     --uri | --columns | -o | --limit | --site | --priority | --glob | --tls-username | --rate | \

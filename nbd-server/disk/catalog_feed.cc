@@ -43,7 +43,8 @@ void CatalogFeed::beat(HeldImages& held) {
     if (!registered_ && !registers(held)) {
         return;
     }
-    const auto alive = catalog_.heartbeat(server_.name, server_.instance);
+    const auto alive =
+        catalog_.heartbeat(server_.name, server_.instance, sessions_ ? sessions_->load() : 0);
     if (alive) {
         if (!held.has_news()) {
             works();

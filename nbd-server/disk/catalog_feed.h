@@ -12,6 +12,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <memory>
 
 #include "catalog/catalog.h"
 #include "nbd-server/disk/held_images.h"
@@ -23,8 +24,14 @@ class CatalogFeed {
    public:
     using Clock = std::chrono::steady_clock;
 
-    CatalogFeed(Catalog& catalog, Server server, std::chrono::milliseconds heartbeat, Log& log)
-        : catalog_(catalog), server_(std::move(server)), interval_(heartbeat), log_(log) {}
+    // SESSIONS may be null.
+    CatalogFeed(Catalog& catalog, Server server, std::chrono::milliseconds heartbeat,
+                std::shared_ptr<const std::atomic<unsigned>> sessions, Log& log)
+        : catalog_(catalog),
+          server_(std::move(server)),
+          interval_(heartbeat),
+          sessions_(std::move(sessions)),
+          log_(log) {}
     CatalogFeed(const CatalogFeed&) = delete;
     CatalogFeed& operator=(const CatalogFeed&) = delete;
 
@@ -53,6 +60,7 @@ class CatalogFeed {
     Catalog& catalog_;
     const Server server_;
     const std::chrono::milliseconds interval_;
+    const std::shared_ptr<const std::atomic<unsigned>> sessions_;
     Log& log_;
 
     Clock::time_point beat_at_{};

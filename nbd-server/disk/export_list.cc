@@ -30,16 +30,14 @@ std::vector<Image>::const_iterator first_after(const std::vector<Image>& own,
 // from the vector.
 class Merge {
    public:
-    Merge(const ExportListSource& source, std::vector<Server> servers, std::size_t limit)
-        : source_(source), own_(first_after(source.own, source.after)), limit_(limit) {
+    Merge(const ExportListSource& source, std::vector<Server> servers, Viewpoint view,
+          std::size_t limit)
+        : source_(source),
+          view_(std::move(view)),
+          own_(first_after(source.own, source.after)),
+          limit_(limit) {
         for (auto& server : servers) {
-            newest_heartbeat_ = std::max(newest_heartbeat_, server.last_heartbeat);
             servers_.emplace(server.name, std::move(server));
-        }
-        site_ = source.own_site;
-        const auto self = servers_.find(source.own_server);
-        if (site_.empty() && self != servers_.end()) {
-            site_ = self->second.site;
         }
     }
 
@@ -86,7 +84,8 @@ class Merge {
         if (routes.empty()) {
             return std::nullopt;
         }
-        order_routes(routes, site_, newest_heartbeat_);
+        leave_out_draining(routes);
+        order_routes(routes, view_);
         const Location& first = routes.front().location;
         return ExportEntry{record.name.str(),
                            describe_relayed_disk(first.size, first.format, first.server,
@@ -94,11 +93,10 @@ class Merge {
     }
 
     const ExportListSource& source_;
+    const Viewpoint view_;
     std::map<std::string, Server, std::less<>> servers_;
-    std::string site_;
     std::vector<Image>::const_iterator own_;
     const std::size_t limit_;
-    std::int64_t newest_heartbeat_ = 0;  // the time by the store's clock, near enough
     Federation::Listing listing_;
 };
 
@@ -109,7 +107,12 @@ Result<Federation::Listing> list_exports(const ExportListSource& source, std::si
     if (!servers) {
         return std::unexpected(servers.error());
     }
-    Merge merge(source, std::move(*servers), limit);
+    auto view =
+        Resolver(source.catalog, source.own_server, source.own_site, source.liveness).viewpoint();
+    if (!view) {
+        return std::unexpected(view.error());
+    }
+    Merge merge(source, std::move(*servers), std::move(*view), limit);
     std::string after = source.after;
     while (!merge.full()) {
         const std::size_t wanted = std::min(kPage, merge.room() + 1);

@@ -15,6 +15,7 @@
 #include <string>
 #include <vector>
 
+#include "catalog/liveness.h"
 #include "nbd-server/disk/federation.h"
 
 namespace signpost {
@@ -23,6 +24,7 @@ struct ExportListSource {
     Catalog& catalog;
     std::string own_server;
     std::string own_site;           // empty: as the catalog has it
+    const Liveness* liveness;       // may be null
     const std::vector<Image>& own;  // ordered by name
     std::string after;              // only names behind it
 };

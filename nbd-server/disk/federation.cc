@@ -46,16 +46,58 @@ std::string key_of(const RelayPlan& plan, const Asker& asker) {
     return key;
 }
 
+// One session's disk, which is counted while the session has it.
+class SessionDisk {
+   public:
+    SessionDisk(std::shared_ptr<Disk> disk, std::shared_ptr<std::atomic<unsigned>> count)
+        : disk_(std::move(disk)), count_(std::move(count)) {
+        ++*count_;
+    }
+    SessionDisk(const SessionDisk&) = delete;
+    SessionDisk& operator=(const SessionDisk&) = delete;
+    ~SessionDisk() { --*count_; }
+
+   private:
+    const std::shared_ptr<Disk> disk_;
+    const std::shared_ptr<std::atomic<unsigned>> count_;
+};
+
 class LiveFederation final : public Federation {
    public:
     LiveFederation(FederationParts parts, Log& log)
         : log_(log),
           parts_(std::move(parts)),
-          planner_(*parts_.catalog, parts_.server, parts_.site),
+          planner_(*parts_.catalog, parts_.server, parts_.site, parts_.liveness.get()),
           own_images_(*parts_.repositories, parts_.publisher.get()) {}
 
     Result<std::shared_ptr<Disk>> open(const std::string& export_name, bool writable,
                                        const Asker& asker) override {
+        auto disk = open_uncounted(export_name, writable, asker);
+        if (!disk) {
+            return disk;
+        }
+        Disk* const plain = disk->get();
+        return std::shared_ptr<Disk>(
+            std::make_shared<SessionDisk>(std::move(*disk), parts_.sessions), plain);
+    }
+
+    Result<Listing> exports(std::size_t limit, const std::string& after) override {
+        const auto own = own_images_.get();
+        auto listing = list_exports(
+            {*parts_.catalog, parts_.server, parts_.site, parts_.liveness.get(), *own, after},
+            limit);
+        if (listing || own->empty()) {
+            return listing;
+        }
+        log_.error(fmt::format("the export list has own images only: {}", listing.error().message));
+        return list_own_exports(*own, limit, after);
+    }
+
+    RelayEngine& engine() override { return *parts_.engine; }
+
+   private:
+    Result<std::shared_ptr<Disk>> open_uncounted(const std::string& export_name, bool writable,
+                                                 const Asker& asker) {
         const auto name = ExportName::parse(export_name);
         if (!name) {
             return std::unexpected(name.error());
@@ -83,20 +125,6 @@ class LiveFederation final : public Federation {
         return relayed;
     }
 
-    Result<Listing> exports(std::size_t limit, const std::string& after) override {
-        const auto own = own_images_.get();
-        auto listing =
-            list_exports({*parts_.catalog, parts_.server, parts_.site, *own, after}, limit);
-        if (listing || own->empty()) {
-            return listing;
-        }
-        log_.error(fmt::format("the export list has own images only: {}", listing.error().message));
-        return list_own_exports(*own, limit, after);
-    }
-
-    RelayEngine& engine() override { return *parts_.engine; }
-
-   private:
     Result<std::shared_ptr<Disk>> open_own(const ExportName& name, bool writable) {
         auto image = parts_.repositories->open_image(name.disk);
         if (!image) {

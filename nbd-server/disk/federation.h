@@ -32,6 +32,7 @@ struct FederationSettings {
     std::string site;
     int priority = kDefaultPriority;
     bool copies = true;         // carry out jobs of the catalog: bring disks here, give them up
+    PriorityClass priority_class = PriorityClass::site_normal;
     std::string instance;       // filled by check_federation; empty: made at start
     std::string known_trouble;  // of the catalog, filled by check_federation: told once
     RelaySettings relay;

@@ -7,10 +7,12 @@
 
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <string>
 
+#include "nbd-server/disk/catalog_watch.h"
 #include "nbd-server/disk/copier.h"
 #include "nbd-server/disk/digest_store.h"
 #include "nbd-server/disk/digester.h"
@@ -29,10 +31,13 @@ struct FederationParts {
     bool writable = false;
 
     std::unique_ptr<Catalog> catalog;
+    std::unique_ptr<Liveness> liveness;  // null: the store's clock alone says who is there
     std::unique_ptr<RepositorySet> repositories;
     std::unique_ptr<RelayEngine> engine;
     std::unique_ptr<FormatHelpers> helpers;
+    std::shared_ptr<std::atomic<unsigned>> sessions = std::make_shared<std::atomic<unsigned>>(0);
     std::unique_ptr<Publisher> publisher;  // null: nothing is published
+    std::unique_ptr<CatalogWatch> watch;   // null: live disks do not notice the catalog's changes
     std::unique_ptr<DigestStore> digests;  // null: none are kept
     std::unique_ptr<VerifyServices> verifier;  // null: what is relayed is not checked
     Verify verify = Verify::off;

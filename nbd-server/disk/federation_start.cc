@@ -112,6 +112,7 @@ Server server_of(const FederationSettings& settings) {
     server.uris.push_back(*NbdUri::parse(settings.uri));
     server.site = settings.site;
     server.priority = settings.priority;
+    server.priority_class = settings.priority_class;
     server.instance = settings.instance;
     return server;
 }
@@ -217,6 +218,7 @@ std::unique_ptr<Publisher> publisher_of(const FederationSettings& settings,
     PublisherSettings publishing;
     publishing.server = server_of(settings);
     publishing.registered = settings.known_trouble.empty();
+    publishing.sessions = parts.sessions;
     return start_publisher(std::move(publishing), *parts.repositories, *parts.catalog, log);
 }
 
@@ -312,11 +314,13 @@ Result<std::unique_ptr<Federation>> start_federation(FederationSettings settings
     parts.site = settings.site;
     parts.writable = settings.repository_options.writable;
     parts.catalog = catalog_of(settings, log);
+    parts.liveness = std::make_unique<Liveness>();
     parts.repositories = std::make_unique<RepositorySet>(std::move(*repositories));
     parts.engine = std::move(*engine);
     parts.helpers = make_format_helpers({}, *parts.engine, log);
     parts.publisher = publisher_of(settings, parts, log);
     parts.digests = digests_of(settings, log);
+    parts.watch = std::make_unique<CatalogWatch>(*parts.catalog, *parts.liveness, *parts.engine);
     parts.serve_image = [&helpers = *parts.helpers, &log](
                             OpenImage image, FederationParts::BeforeFirstWrite before_first_write) {
         return image.format() == ImageFormat::raw

@@ -93,6 +93,10 @@ class LazyCatalog final : public Catalog {
         return with(Need::change, [&](Catalog& store) { return store.release_writer(lease); });
     }
 
+    Result<std::optional<WriterLease>> last_writer(const DiskName& disk) override {
+        return with(Need::look_up, [&](Catalog& store) { return store.last_writer(disk); });
+    }
+
     Result<std::optional<WriterLease>> writer(const DiskName& disk) override {
         return with(Need::look_up, [&](Catalog& store) { return store.writer(disk); });
     }
@@ -135,8 +139,14 @@ class LazyCatalog final : public Catalog {
         return with(Need::look_up, [&](Catalog& store) { return store.find_server(name); });
     }
 
-    Result<void> heartbeat(std::string_view name, std::string_view instance) override {
-        return with(Need::change, [&](Catalog& store) { return store.heartbeat(name, instance); });
+    Result<std::int64_t> now() override {
+        return with(Need::look_up, [](Catalog& store) { return store.now(); });
+    }
+
+    Result<void> heartbeat(std::string_view name, std::string_view instance,
+                           std::uint32_t sessions) override {
+        return with(Need::change,
+                    [&](Catalog& store) { return store.heartbeat(name, instance, sessions); });
     }
 
     Result<std::uint64_t> change_sequence() override {

@@ -41,7 +41,7 @@ class LivePublisher final : public Publisher {
           stop_event_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
           watch_(log),
           held_(settings_.settle, log),
-          feed_(catalog, settings_.server, settings_.heartbeat, log),
+          feed_(catalog, settings_.server, settings_.heartbeat, settings_.sessions, log),
           thread_([this] { run(); }) {}
 
     ~LivePublisher() override {

@@ -10,6 +10,7 @@
 
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <memory>
@@ -26,6 +27,7 @@ struct PublisherSettings {
     std::chrono::milliseconds settle{1000};  // a file younger than this is looked at twice
     std::chrono::seconds rescan{300};
     std::chrono::seconds heartbeat = kHeartbeatInterval;
+    std::shared_ptr<const std::atomic<unsigned>> sessions = {};  // told with each heartbeat
 };
 
 class Publisher {

@@ -41,7 +41,9 @@ std::vector<Upstream> upstreams_of(const Referral& referral, bool writable, cons
     std::vector<Upstream> upstreams;
     upstreams.reserve(referral.routes.size());
     for (const Route& route : referral.routes) {
-        Upstream upstream{.location = route.location, .uris = {}, .prepare = {}, .ticket = {}};
+        Upstream upstream;
+        upstream.location = route.location;
+        upstream.rank = route.rank;
         const bool ours = route.server.kind == ServerKind::signpost;
         if (ours && asker.ticket) {
             upstream.ticket = [make = asker.ticket, server = route.location.server,
@@ -60,13 +62,9 @@ std::vector<Upstream> upstreams_of(const Referral& referral, bool writable, cons
     return upstreams;
 }
 
-Result<Referral> RelayPlanner::resolve(const DiskName& disk) const {
-    return Resolver(*catalog_, own_server_, own_site_).resolve(disk);
-}
-
 Result<RelayPlan> RelayPlanner::plan(const DiskName& disk, bool writable,
                                      const Asker& asker) const {
-    const auto referral = resolve(disk);
+    const auto referral = resolver_.resolve(disk);
     if (!referral) {
         return std::unexpected(referral.error());
     }
@@ -81,7 +79,7 @@ Result<RelayPlan> RelayPlanner::plan(const DiskName& disk, bool writable,
                    .before_first_write = {}};
     plan.ask_again = [planner = *this, disk, granted, asker,
                       written = first.server]() -> Result<std::vector<Upstream>> {
-        const auto again = planner.resolve(disk);
+        const auto again = planner.resolver_.resolve(disk, granted);
         if (!again) {
             return std::unexpected(again.error());
         }

@@ -23,8 +23,10 @@ namespace signpost {
 class RelayPlanner {
    public:
     // OWN_SITE as Resolver's.
-    RelayPlanner(Catalog& catalog, std::string own_server, std::string own_site)
-        : catalog_(&catalog), own_server_(std::move(own_server)), own_site_(std::move(own_site)) {}
+    RelayPlanner(Catalog& catalog, std::string own_server, std::string own_site,
+                 const Liveness* liveness = nullptr)
+        : catalog_(&catalog),
+          resolver_(catalog, std::move(own_server), std::move(own_site), liveness) {}
 
     // WRITABLE is granted when the first location allows it; the plan then holds that location
     // only, because writes go to one image. Signpost servers are told of the ASKER. Fails as
@@ -32,11 +34,8 @@ class RelayPlanner {
     Result<RelayPlan> plan(const DiskName& disk, bool writable, const Asker& asker = {}) const;
 
    private:
-    Result<Referral> resolve(const DiskName& disk) const;
-
     Catalog* catalog_;
-    std::string own_server_;
-    std::string own_site_;
+    Resolver resolver_;
 };
 
 // In the referral's order. A Signpost server's location that may be written has its digest dropped:

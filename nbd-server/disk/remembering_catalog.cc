@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "nbd-server/disk/disk_description.h"
@@ -11,6 +12,18 @@
 namespace signpost {
 
 namespace {
+
+Result<std::int64_t> newest_heartbeat(Catalog& store) {
+    const auto servers = store.servers();
+    if (!servers) {
+        return std::unexpected(servers.error());
+    }
+    std::int64_t newest = 0;
+    for (const Server& server : *servers) {
+        newest = std::max(newest, server.last_heartbeat);
+    }
+    return newest;
+}
 
 class RememberingCatalog final : public Catalog {
    public:
@@ -64,6 +77,14 @@ class RememberingCatalog final : public Catalog {
         return look_up([](Catalog& store) { return store.site_costs(); }).answer;
     }
 
+    // The stubs' clock is this machine's, which counts for nothing: the newest heartbeat in them is
+    // the best that is known of the store's.
+    Result<std::int64_t> now() override {
+        return look_up([&](Catalog& store) -> Result<std::int64_t> {
+                   return &store == live_.get() ? store.now() : newest_heartbeat(store);
+               }).answer;
+    }
+
     // What only the real one can say.
 
     Result<std::uint64_t> change_sequence() override {
@@ -85,6 +106,10 @@ class RememberingCatalog final : public Catalog {
 
     Result<std::optional<WriterLease>> writer(const DiskName& disk) override {
         return ask([&](Catalog& store) { return store.writer(disk); });
+    }
+
+    Result<std::optional<WriterLease>> last_writer(const DiskName& disk) override {
+        return ask([&](Catalog& store) { return store.last_writer(disk); });
     }
 
     Result<std::uint64_t> newest_generation() override {
@@ -151,8 +176,9 @@ class RememberingCatalog final : public Catalog {
 
     // A catalog that was put back from an older copy knows an instance of ours that is no more, and
     // images as they were then: to this server that is as if it were not registered.
-    Result<void> heartbeat(std::string_view name, std::string_view instance) override {
-        auto alive = live_->heartbeat(name, instance);
+    Result<void> heartbeat(std::string_view name, std::string_view instance,
+                           unsigned sessions) override {
+        auto alive = live_->heartbeat(name, instance, sessions);
         const bool conflict = !alive && alive.error().code == Errc::conflict;
         if (name != own_ || (!alive && !conflict)) {
             return alive;

@@ -111,6 +111,16 @@ Result<void> set_peer_tls(Draft& draft, Text text) {
     return fail(Errc::invalid, fmt::format("\"{}\" is none of off, on, require", escaped(text)));
 }
 
+Result<void> set_class(Draft& draft, Text text) {
+    const auto parsed = parse_priority_class(text);
+    if (!parsed) {
+        return fail(Errc::invalid,
+                    fmt::format("\"{}\" is none of {}", escaped(text), kPriorityClasses));
+    }
+    draft.configuration.federation.priority_class = *parsed;
+    return {};
+}
+
 Result<void> set_log_format(Draft& draft, Text text) {
     if (text != "text" && text != "json") {
         return fail(Errc::invalid, fmt::format("\"{}\" is neither text nor json", escaped(text)));
@@ -173,6 +183,10 @@ constexpr std::array kOptions{
                    return store(draft.configuration.federation.priority,
                                 number_in(text, 0, 1'000'000));
                }},
+    OptionInfo{"class", "class", text, "CLASS", kServed,
+               "before and beside that: global-high, site-high, site-normal (default), site-low or "
+               "global-low",
+               set_class},
     OptionInfo{"writable", "writable", truth, "", kServed,
                "let clients write to images and relayed disks, where a rule does not forbid it",
                [](Draft& draft, Text text) {
@@ -244,6 +258,12 @@ constexpr std::array kOptions{
                "check what is relayed, chunk by chunk: off, relay, or require (default: off)",
                [](Draft& draft, Text text) {
                    return store(draft.configuration.federation.verify, parse_verify(text));
+               }},
+    OptionInfo{"peers.failback", "failback", truth, "", kPeers,
+               "go back to a better location once it has been well for a while (default: stay "
+               "where it works)",
+               [](Draft& draft, Text text) {
+                   return store(draft.configuration.federation.relay.failback, truth_of(text));
                }},
     OptionInfo{"peers.privileged-ports", "privileged-ports", truth, "", kPeers,
                "relay from peers on ports below 1024, too",

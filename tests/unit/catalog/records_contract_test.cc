@@ -288,6 +288,37 @@ TEST_P(CatalogContract, LapsedOrReleasedLeaseIsForTheNextWithALargerFence) {
     EXPECT_GT(catalog_->take_writer(disk("a"), "beta", "w").value().fence, second.fence);
 }
 
+TEST_P(CatalogContract, LastWriterIsKnownWhenItsLeaseHasEnded) {
+    EXPECT_EQ(catalog_->last_writer(disk("a")).value(), std::nullopt);
+    const auto lease = catalog_->take_writer(disk("a"), "beta", "w").value();
+    EXPECT_EQ(catalog_->last_writer(disk("a")).value(), lease);
+    now_ += 2 * kWriterLease.count();
+    EXPECT_EQ(catalog_->last_writer(disk("a")).value(), lease);
+    ASSERT_TRUE(catalog_->release_writer(lease));
+    WriterLease given_back = lease;
+    given_back.expires = 0;
+    EXPECT_EQ(catalog_->last_writer(disk("a")).value(), given_back);
+    EXPECT_EQ(catalog_->take_writer(disk("a"), "beta", "w").value().fence, lease.fence);
+}
+
+TEST_P(CatalogContract, HeartbeatTellsHowManyClientsThereAre) {
+    ASSERT_TRUE(catalog_->put_server(server("delta", "nbd://d:1", "i-7")));
+    const auto before = sequence();
+    ASSERT_TRUE(catalog_->heartbeat("delta", "i-7", 3));
+    EXPECT_EQ(catalog_->find_server("delta").value()->sessions, 3u);
+    ASSERT_TRUE(catalog_->put_server(server("delta", "nbd://d:1", "i-7")));
+    EXPECT_EQ(catalog_->find_server("delta").value()->sessions, 3u);
+    ASSERT_TRUE(catalog_->heartbeat("delta", "i-7"));
+    EXPECT_EQ(catalog_->find_server("delta").value()->sessions, 0u);
+    EXPECT_EQ(sequence(), before);
+}
+
+TEST_P(CatalogContract, NowIsTheClockOfLeasesAndHeartbeats) {
+    EXPECT_EQ(catalog_->now().value(), now_);
+    now_ += 7200;
+    EXPECT_EQ(catalog_->now().value(), now_);
+}
+
 TEST_P(CatalogContract, OddWritersAreRefused) {
     EXPECT_EQ(catalog_->take_writer(disk("a"), "../x", "w").error().code, Errc::invalid);
     EXPECT_EQ(catalog_->take_writer(disk("a"), "beta", "").error().code, Errc::invalid);

@@ -28,10 +28,11 @@ Route route(std::string_view name, std::string_view site = "", int location_prio
     return made;
 }
 
-std::vector<std::string> order(std::vector<Route> routes, std::string_view own_site = "") {
+std::vector<std::string> order(std::vector<Route> routes, std::string_view own_site = "",
+                               std::vector<SiteCost> costs = {}) {
     std::mt19937 random(4);
     std::shuffle(routes.begin(), routes.end(), random);
-    order_routes(routes, own_site, kNow);
+    order_routes(routes, {.site = std::string(own_site), .costs = std::move(costs), .now = kNow});
     std::vector<std::string> names;
     for (const Route& each : routes)
         names.push_back(each.server.name);
@@ -74,6 +75,106 @@ TEST(RouteOrder, FreshestComesFirstThenTheName) {
     EXPECT_EQ(order({route("a", "", 100, 100, kNow - 3), route("b", "", 100, 100, kNow - 1),
                      route("c", "", 100, 100, kNow - 3)}),
               (Names{"b", "a", "c"}));
+}
+
+Route of_class(Route route, PriorityClass priority_class) {
+    route.server.priority_class = priority_class;
+    return route;
+}
+
+TEST(RouteOrder, CheaperSitesComeFirst) {
+    const std::vector<SiteCost> costs{{"cellar", "near", 10}, {"attic", "near", 5}};
+    EXPECT_EQ(order({route("a", "far", 1), route("b", "cellar", 1), route("c", "attic", 200),
+                     route("d", "near", 200)},
+                    "near", costs),
+              (Names{"d", "c", "b", "a"}));
+}
+
+TEST(RouteOrder, GlobalClassesComeBeforeAndAfterAllSites) {
+    EXPECT_EQ(order({of_class(route("a", "near"), PriorityClass::global_low),
+                     of_class(route("b", "far"), PriorityClass::global_high), route("c", "near"),
+                     route("d", "far")},
+                    "near"),
+              (Names{"b", "c", "d", "a"}));
+}
+
+TEST(RouteOrder, ClassCountsWithinEqualCostAndBeforePriority) {
+    EXPECT_EQ(order({of_class(route("a", "near", 1), PriorityClass::site_low),
+                     of_class(route("b", "near", 200), PriorityClass::site_high),
+                     route("c", "near", 1),
+                     of_class(route("d", "far", 1), PriorityClass::site_high)},
+                    "near"),
+              (Names{"b", "c", "a", "d"}));
+}
+
+TEST(RouteOrder, RanksTellTheBetterFromTheEqual) {
+    std::vector<Route> routes{route("a", "far"), route("b", "near", 100, 100, 0),
+                              route("c", "near"), route("d", "near", 200)};
+    order_routes(routes, {.site = "near", .costs = {}, .now = kNow});
+    std::vector<unsigned> ranks;
+    for (const Route& each : routes)
+        ranks.push_back(each.rank);
+    EXPECT_EQ(ranks, (std::vector<unsigned>{0, 0, 1, 2}));
+}
+
+TEST(RouteOrder, WhatWasSeenOfHeartbeatsCountsMoreThanAnyClock) {
+    const auto start = std::chrono::steady_clock::now() - std::chrono::seconds(20);
+    Liveness liveness;
+    Route skewed = route("a", "", 100, 100, kNow - 7200);
+    Route dead = route("b", "", 100, 100, kNow + 7200);
+    for (int second = 0; second <= 20; second += 5) {
+        ++skewed.server.heartbeat_sequence;
+        liveness.note({skewed.server, dead.server}, start + std::chrono::seconds(second));
+    }
+    std::vector<Route> routes{dead, skewed};
+    order_routes(routes, {.now = kNow, .liveness = &liveness});
+    EXPECT_EQ(routes.front().server.name, "a");
+}
+
+class LivenessTest : public testing::Test {
+   protected:
+    void look(int second) { liveness_.note({server_}, at(second)); }
+    std::optional<bool> beats(int second) { return liveness_.beats(server_, at(second)); }
+    static Liveness::Time at(int second) {
+        return Liveness::Time() + std::chrono::hours(1) + std::chrono::seconds(second);
+    }
+
+    Server server_ = server("beta");
+    Liveness liveness_;
+};
+
+TEST_F(LivenessTest, KnowsNothingAtFirst) {
+    EXPECT_EQ(beats(0), std::nullopt);
+    look(0);
+    EXPECT_EQ(beats(0), std::nullopt);
+}
+
+TEST_F(LivenessTest, NumberThatMovesIsALife) {
+    look(0);
+    ++server_.heartbeat_sequence;
+    look(5);
+    EXPECT_EQ(beats(6), true);
+    server_.instance = "another";
+    look(10);
+    EXPECT_EQ(beats(20), true);
+}
+
+TEST_F(LivenessTest, NumberThatStandsStillForALeaseIsSilence) {
+    for (int second = 0; second <= 15; second += 5)
+        look(second);
+    EXPECT_EQ(beats(15), std::nullopt);
+    look(20);
+    EXPECT_EQ(beats(20), false);
+}
+
+TEST_F(LivenessTest, WhatWasNotLookedAtForLongIsNotKnown) {
+    look(0);
+    ++server_.heartbeat_sequence;
+    look(5);
+    EXPECT_EQ(beats(21), std::nullopt);
+    ++server_.heartbeat_sequence;
+    look(60);
+    EXPECT_EQ(beats(60), std::nullopt);
 }
 
 class ResolverTest : public testing::Test {
@@ -154,6 +255,51 @@ TEST_F(ResolverTest, JudgesSilenceByTheStoresClock) {
     ASSERT_TRUE(catalog_.heartbeat("alpha", "i"));
     hold(foreign_server("vault"));
     EXPECT_EQ(servers_of(resolver_.resolve(disk("web01/vda")).value()), (Names{"vault", "beta"}));
+}
+
+TEST_F(ResolverTest, DrainingServerIsLeftOutWhereAnotherWillDo) {
+    hold(server("beta"));
+    hold(server("gamma"));
+    ASSERT_TRUE(catalog_.set_draining("beta", true));
+    EXPECT_EQ(servers_of(resolver_.resolve(disk("web01/vda")).value()), Names{"gamma"});
+    EXPECT_EQ(servers_of(resolver_.resolve(disk("web01/vda"), true).value()),
+              (Names{"beta", "gamma"}));
+    ASSERT_TRUE(catalog_.set_draining("beta", false));
+    EXPECT_EQ(resolver_.resolve(disk("web01/vda"))->routes.size(), 2);
+}
+
+TEST_F(ResolverTest, DrainingServerServesWhatItAloneHas) {
+    hold(server("beta"));
+    ASSERT_TRUE(catalog_.set_draining("beta", true));
+    EXPECT_EQ(servers_of(resolver_.resolve(disk("web01/vda")).value()), Names{"beta"});
+    hold(server("gamma"));
+    ASSERT_TRUE(catalog_.set_draining("gamma", true));
+    EXPECT_EQ(resolver_.resolve(disk("web01/vda"))->routes.size(), 2);
+}
+
+TEST_F(ResolverTest, DrainingServerServesContentThatOthersDoNotHave) {
+    hold(server("beta"));
+    hold(server("gamma"));
+    const auto found = catalog_.find(disk("web01/vda")).value();
+    for (const Location& location : found->locations)
+        ASSERT_TRUE(catalog_.record_digest({found->name, location.server, location.generation,
+                                            digest(location.server == "beta" ? 'b' : 'c')}));
+    ASSERT_TRUE(catalog_.set_draining("beta", true));
+    EXPECT_EQ(servers_of(resolver_.resolve(disk("web01/vda")).value()), (Names{"beta", "gamma"}));
+}
+
+TEST_F(ResolverTest, SiteCostsOfTheCatalogCount) {
+    for (const auto& [name, site] : {std::pair("beta", "far"), std::pair("gamma", "cellar")}) {
+        Server holder = server(name);
+        holder.site = site;
+        hold(holder);
+    }
+    ASSERT_TRUE(catalog_.put_site_cost({"near", "cellar", 10}));
+    EXPECT_EQ(servers_of(Resolver(catalog_, "alpha", "near").resolve(disk("web01/vda")).value()),
+              (Names{"gamma", "beta"}));
+    ASSERT_TRUE(catalog_.put_site_cost({"near", "far", 1}));
+    EXPECT_EQ(servers_of(Resolver(catalog_, "alpha", "near").resolve(disk("web01/vda")).value()),
+              (Names{"beta", "gamma"}));
 }
 
 // A catalog whose rows say what no store of ours would have written.

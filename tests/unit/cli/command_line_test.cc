@@ -91,6 +91,10 @@ INSTANTIATE_TEST_SUITE_P(
         Refused{"servers add a nbd://h --priority x", "--priority"},
         Refused{"servers add a nbd://h --priority -1", "--priority"},
         Refused{"servers add a nbd://h --priority 1000001", "--priority"},
+        Refused{"servers add a nbd://h --class best", "--class"}, Refused{"servers drain", "NAME"},
+        Refused{"servers drain a --off --wait", "--wait"}, Refused{"sites cost a b", "COST"},
+        Refused{"sites cost a b 10001", "10001"}, Refused{"sites cost a a 5", "within a site"},
+        Refused{"sites cost a b -1", "-1"},
         Refused{"copy a", "--to"}, Refused{"copy --to b", "DISK"},
         Refused{"copy a --to b/c", "--to"}, Refused{"copy ../a --to b", ".."},
         Refused{"copy a --to b --from b", "same server"},
@@ -165,6 +169,19 @@ TEST(CommandLine, ServersAddHasItsDefaults) {
     EXPECT_TRUE(add.foreign);
     EXPECT_EQ(add.priority, std::nullopt);
     EXPECT_EQ(add.site, std::nullopt);
+}
+
+TEST(CommandLine, ServersDrainAndSites) {
+    const auto drain = verb<ServersDrainVerb>("servers drain beta --wait");
+    EXPECT_EQ(drain.name, "beta");
+    EXPECT_TRUE(drain.wait);
+    EXPECT_FALSE(drain.off);
+    EXPECT_EQ(verb<ServersAddVerb>("servers add a nbd://h --class site-low").priority_class,
+              PriorityClass::site_low);
+    verb<SitesListVerb>("sites");
+    EXPECT_EQ(verb<SitesCostVerb>("sites cost attic cellar 10").cost,
+              (SiteCost{"attic", "cellar", 10}));
+    EXPECT_LT(verb<SitesCostVerb>("sites cost attic cellar default").cost.cost, 0);
 }
 
 TEST(CommandLine, AForeignUriMayNameAnExport) {

@@ -42,7 +42,9 @@ std::set<std::string> keys(const json& object) {
 
 TEST(WhereJson, HasTheContractsKeys) {
     const json where = json::parse(where_json(report()));
-    EXPECT_EQ(keys(where), (std::set<std::string>{"disk", "size", "conflict", "locations"}));
+    EXPECT_EQ(keys(where),
+              (std::set<std::string>{"disk", "size", "conflict", "locations", "writer"}));
+    EXPECT_TRUE(where["writer"].is_null());
     EXPECT_EQ(where["disk"], "web01/vda");
     EXPECT_EQ(where["size"], 42);
     const json& first = where["locations"][0];
@@ -54,6 +56,15 @@ TEST(WhereJson, HasTheContractsKeys) {
     EXPECT_EQ(first["generation"], 7);
     EXPECT_EQ(first["read_only"], true);
     EXPECT_EQ(first["last_seen"], "2026-10-12T02:00:00Z");
+}
+
+TEST(WhereJson, SaysWhoWrites) {
+    DiskReport disk = report();
+    disk.writer = WriterLease{.disk = disk.disk, .server = "beta", .writer = "uid 1", .fence = 3};
+    const json writer = json::parse(where_json(disk))["writer"];
+    EXPECT_EQ(writer["server"], "beta");
+    EXPECT_EQ(writer["client"], "uid 1");
+    EXPECT_EQ(writer["fence"], 3);
 }
 
 TEST(WhereJson, WhatIsNotKnownIsNull) {

@@ -29,7 +29,7 @@ const PeerSettings kQuick{.tls = {},
 
 // A Unix socket that accepts one client, sends TEXT, and then says nothing.
 class Server {
- public:
+   public:
     explicit Server(std::string text) : text_(std::move(text)) {
         std::string pattern = testing::TempDir() + "signpost-peer-XXXXXX";
         directory_ = ::mkdtemp(pattern.data());
@@ -57,7 +57,7 @@ class Server {
         return uri;
     }
 
- private:
+   private:
     void serve() {
         client_.reset(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC));
         if (client_ && !text_.empty()) {

@@ -37,11 +37,12 @@ class ObservedCatalog final : public MemoryCatalog {
         return result;
     }
 
-    Result<void> heartbeat(std::string_view name, std::string_view instance) override {
+    Result<void> heartbeat(std::string_view name, std::string_view instance,
+                           std::uint32_t sessions) override {
         if (const auto error = failure()) {
             return fail(*error, "the catalog is down");
         }
-        auto result = MemoryCatalog::heartbeat(name, instance);
+        auto result = MemoryCatalog::heartbeat(name, instance, sessions);
         notify([&] { ++heartbeats_; });
         return result;
     }

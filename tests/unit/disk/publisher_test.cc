@@ -302,7 +302,7 @@ TEST_F(PublisherTest, RegistersWhatCouldNotBeRegisteredAtTheStart) {
 // The clock of the catalog's lease is long past for the second instance.
 class LostNameCatalog final : public MemoryCatalog {
    public:
-    Result<void> heartbeat(std::string_view, std::string_view) override {
+    Result<void> heartbeat(std::string_view, std::string_view, std::uint32_t) override {
         return fail(Errc::conflict, "another instance is registered");
     }
     Result<PublishSummary> publish(std::string_view, const Publication&) override {
