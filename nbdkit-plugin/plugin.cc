@@ -11,6 +11,10 @@
 //
 // No exception leaves a callback: the frames above are C.
 
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+
 #include <cerrno>
 #include <cstdint>
 #include <cstdio>
@@ -231,13 +235,37 @@ const DiskTraits& traits_of(void* handle) {
     return disk_of(handle).traits();
 }
 
+// nbdkit says where a client is, not whom its certificate names.
+std::string identity_of_peer() {
+    sockaddr_storage address{};
+    socklen_t length = sizeof address;
+    if (nbdkit_peer_name(reinterpret_cast<sockaddr*>(&address), &length) == -1) {
+        return "";
+    }
+    if (address.ss_family == AF_UNIX) {
+        const std::int64_t uid = nbdkit_peer_uid();
+        return uid == -1 ? "" : "uid " + std::to_string(uid);
+    }
+    char text[INET6_ADDRSTRLEN] = "";
+    const void* const host =
+        address.ss_family == AF_INET
+            ? static_cast<const void*>(&reinterpret_cast<sockaddr_in&>(address).sin_addr)
+            : &reinterpret_cast<sockaddr_in6&>(address).sin6_addr;
+    if (address.ss_family == AF_INET || address.ss_family == AF_INET6) {
+        ::inet_ntop(address.ss_family, host, text, sizeof text);
+    }
+    return text;
+}
+
 void* open_session(int readonly) {
     return guarded<void*>(nullptr, [&]() -> void* {
         const char* const name = nbdkit_export_name();
         if (name == nullptr) {
             return nullptr;
         }
-        auto disk = the_process().federation->open(name, readonly == 0);
+        Asker asker;
+        asker.identity = readonly == 0 ? identity_of_peer() : "";
+        auto disk = the_process().federation->open(name, readonly == 0, asker);
         if (!disk) {
             report(disk.error());
             return nullptr;
@@ -248,6 +276,8 @@ void* open_session(int readonly) {
 
 void close_session(void* handle) {
     guarded(0, [&] {
+        // nbdkit does not tell a farewell from a connection that was cut.
+        disk_of(handle).farewell();
         delete static_cast<Session*>(handle);
         return 0;
     });
@@ -334,7 +364,7 @@ int run(void* handle, Request& request) {
         if (error == 0) {
             return 0;
         }
-        nbdkit_set_error(error);
+        nbdkit_set_error(error == EBUSY || error == ESTALE ? EPERM : error);
         return -1;
     });
 }

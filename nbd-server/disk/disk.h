@@ -8,7 +8,8 @@
 // Request is the caller's: it, its buffer and its extents stay put until `done`.
 // Threads: submit() from any thread, many requests at once. `done` must not block.
 // Errors: an errno value: EIO, ENOSPC, EPERM (read-only), EINVAL (out of range), ENOTSUP (fast zero
-// that would be slow), ESHUTDOWN. The cause has been logged once where it was found.
+// that would be slow), ESHUTDOWN, EBUSY (another client writes), ESTALE (it is written elsewhere
+// now). The cause has been logged once where it was found.
 
 #pragma once
 
@@ -106,6 +107,9 @@ class Disk {
     // unavailable: where it lies, and why it cannot be had there.
     using Told = std::move_only_function<void(const Result<void>& answer)>;
     virtual void reach(Told told);
+
+    // The client says that it leaves: it will not come back to go on where it was.
+    virtual void farewell() {}
 
     // Checks range, size and read-only (EINVAL, ENOSPC, EPERM through `done`), completes requests
     // of length 0, then hands over.

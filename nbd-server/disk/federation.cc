@@ -81,6 +81,10 @@ class LiveFederation final : public Federation {
             std::make_shared<SessionDisk>(std::move(*disk), parts_.sessions), plain);
     }
 
+    bool writing(const DiskName& disk) const override {
+        return parts_.writers && parts_.writers->writing(disk);
+    }
+
     Result<Listing> exports(std::size_t limit, const std::string& after) override {
         const auto own = own_images_.get();
         auto listing = list_exports(
@@ -106,7 +110,7 @@ class LiveFederation final : public Federation {
             return open_digests(name->disk);
         }
         const bool wish = writable && parts_.writable;
-        auto own = open_own(*name, wish);
+        auto own = open_own(*name, wish, asker);
         if (name->local_only || (own && !is_damaged_here(name->disk))) {
             return own;
         }
@@ -125,7 +129,8 @@ class LiveFederation final : public Federation {
         return relayed;
     }
 
-    Result<std::shared_ptr<Disk>> open_own(const ExportName& name, bool writable) {
+    Result<std::shared_ptr<Disk>> open_own(const ExportName& name, bool writable,
+                                           const Asker& asker) {
         auto image = parts_.repositories->open_image(name.disk);
         if (!image) {
             return std::unexpected(image.error());
@@ -138,7 +143,15 @@ class LiveFederation final : public Federation {
         if (!disk) {
             return disk;
         }
-        return make_described_disk(std::move(*disk), std::move(description), !writable);
+        return guarded(make_described_disk(std::move(*disk), std::move(description), !writable),
+                       {name.disk, parts_.server}, asker);
+    }
+
+    std::shared_ptr<Disk> guarded(std::shared_ptr<Disk> disk, Writers::Target target,
+                                  const Asker& asker) {
+        return parts_.writers && !disk->traits().read_only
+                   ? parts_.writers->guard(std::move(disk), std::move(target), asker.identity)
+                   : disk;
     }
 
     // What the catalog has about this server's own copy. One that cannot be asked says nothing.
@@ -207,12 +220,18 @@ class LiveFederation final : public Federation {
             return std::unexpected(plan.error());
         }
         const std::string key = key_of(*plan, asker);
-        if (auto open = disks_.find(key)) {
-            return open;
+        Writers::Target target{plan->disk, plan->leased_for};
+        auto relayed = disks_.find(key);
+        if (!relayed) {
+            auto made = parts_.verifier
+                            ? relay_verified(std::move(*plan))
+                            : Result<std::shared_ptr<Disk>>(parts_.relay(std::move(*plan)));
+            if (!made) {
+                return made;
+            }
+            relayed = disks_.add(key, std::move(*made));
         }
-        auto made = parts_.verifier ? relay_verified(std::move(*plan))
-                                    : Result<std::shared_ptr<Disk>>(parts_.relay(std::move(*plan)));
-        return made ? disks_.add(key, std::move(*made)) : made;
+        return guarded(std::move(relayed), std::move(target), asker);
     }
 
     Result<std::shared_ptr<Disk>> relay_verified(RelayPlan plan) {

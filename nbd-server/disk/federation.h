@@ -20,6 +20,7 @@
 #include "nbd-server/disk/log.h"
 #include "nbd-server/disk/relay_engine.h"
 #include "nbd-server/disk/repository.h"
+#include "nbd-server/disk/writers.h"
 
 namespace signpost {
 
@@ -45,6 +46,7 @@ struct FederationSettings {
 
     DigestSettings digests;
     Verify verify = Verify::off;  // of what is relayed
+    WriterSettings writers;
 };
 
 // One line of an export list.
@@ -58,6 +60,10 @@ struct Asker {
     // Sessions share a relay only when these are equal; no line feed in it. Empty: the relay asks
     // for itself.
     std::string who;
+
+    // By which clients are told apart when they write: of all of its sessions the same. Empty: one
+    // that cannot be told from others of its kind.
+    std::string identity;
 
     // A ticket for one connection to SERVER, of this kind of access; as Upstream::ticket.
     std::function<Result<std::string>(const std::string& server, const DiskName& disk, bool write)>
@@ -88,6 +94,9 @@ class Federation {
 
     // Whose loops the relayed disks live on.
     virtual RelayEngine& engine() = 0;
+
+    // Whether a client of this server writes to the disk now.
+    virtual bool writing(const DiskName& disk) const = 0;
 };
 
 // Errors that the operator should see before serving starts: bad directory, corrupt or newer

@@ -37,6 +37,7 @@ struct FederationParts {
     std::unique_ptr<FormatHelpers> helpers;
     std::shared_ptr<std::atomic<unsigned>> sessions = std::make_shared<std::atomic<unsigned>>(0);
     std::unique_ptr<Publisher> publisher;  // null: nothing is published
+    std::unique_ptr<Writers> writers;      // null: whoever may write does
     std::unique_ptr<CatalogWatch> watch;   // null: live disks do not notice the catalog's changes
     std::unique_ptr<DigestStore> digests;  // null: none are kept
     std::unique_ptr<VerifyServices> verifier;  // null: what is relayed is not checked

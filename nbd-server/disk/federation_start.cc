@@ -18,6 +18,7 @@
 #include "nbd-server/disk/federation_parts.h"
 #include "nbd-server/disk/lazy_catalog.h"
 #include "nbd-server/disk/part_file.h"
+#include "nbd-server/disk/relay_services.h"
 #include "nbd-server/disk/remembering_catalog.h"
 #include "nbd-server/disk/state_directory.h"
 
@@ -249,7 +250,9 @@ std::unique_ptr<Copier> copier_of(const FederationSettings& settings, const Fede
                          .relay = parts.relay,
                          .serve = [serve = parts.serve_image](
                                       OpenImage image) { return serve(std::move(image), {}); },
-                         .being_written = {}});
+                         .being_written = [&writers = *parts.writers](const DiskName& disk) {
+                             return writers.writing(disk);
+                         }});
 }
 
 // Null where the server keeps no state, or cannot; a line says so.
@@ -320,6 +323,9 @@ Result<std::unique_ptr<Federation>> start_federation(FederationSettings settings
     parts.helpers = make_format_helpers({}, *parts.engine, log);
     parts.publisher = publisher_of(settings, parts, log);
     parts.digests = digests_of(settings, log);
+    parts.writers = std::make_unique<Writers>(
+        Writers::Parts{*parts.catalog, parts.engine->services().workers, log, parts.server},
+        settings.writers);
     parts.watch = std::make_unique<CatalogWatch>(*parts.catalog, *parts.liveness, *parts.engine);
     parts.serve_image = [&helpers = *parts.helpers, &log](
                             OpenImage image, FederationParts::BeforeFirstWrite before_first_write) {

@@ -62,9 +62,32 @@ std::vector<Upstream> upstreams_of(const Referral& referral, bool writable, cons
     return upstreams;
 }
 
+// Another copy has the content of before the last writer came: it is for those who mean to go back
+// to that, or who have no choice.
+Result<Referral> RelayPlanner::resolve_for_writing(const DiskName& disk) const {
+    auto referral = resolver_.resolve(disk);
+    if (!referral) {
+        return referral;
+    }
+    const auto last = catalog_->last_writer(disk);
+    const auto view = resolver_.viewpoint();
+    if (!last || !*last || !view) {
+        return referral;
+    }
+    auto& routes = referral->routes;
+    const auto written = std::ranges::find_if(routes, [&](const Route& route) {
+        return route.server.name == (*last)->server && !route.location.read_only;
+    });
+    if (written != routes.end() &&
+        ((*last)->expires > view->now || !is_silent(written->server, *view))) {
+        std::rotate(routes.begin(), written, written + 1);
+    }
+    return referral;
+}
+
 Result<RelayPlan> RelayPlanner::plan(const DiskName& disk, bool writable,
                                      const Asker& asker) const {
-    const auto referral = resolver_.resolve(disk);
+    const auto referral = writable ? resolve_for_writing(disk) : resolver_.resolve(disk);
     if (!referral) {
         return std::unexpected(referral.error());
     }
@@ -76,7 +99,8 @@ Result<RelayPlan> RelayPlanner::plan(const DiskName& disk, bool writable,
                    .traits = traits_of(*referral, granted),
                    .upstreams = upstreams_of(*referral, granted, asker),
                    .ask_again = {},
-                   .before_first_write = {}};
+                   .before_first_write = {},
+                   .leased_for = {}};
     plan.ask_again = [planner = *this, disk, granted, asker,
                       written = first.server]() -> Result<std::vector<Upstream>> {
         const auto again = planner.resolver_.resolve(disk, granted);
@@ -92,6 +116,8 @@ Result<RelayPlan> RelayPlanner::plan(const DiskName& disk, bool writable,
         return upstreams;
     };
     if (granted) {
+        const bool foreign = referral->routes.front().server.kind == ServerKind::foreign;
+        plan.leased_for = foreign ? first.server : std::string();
         plan.upstreams.erase(plan.upstreams.begin() + 1, plan.upstreams.end());
         plan.before_first_write = [catalog = catalog_, disk, server = first.server] {
             return tell_before_write(*catalog, disk, server);

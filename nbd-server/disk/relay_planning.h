@@ -28,12 +28,14 @@ class RelayPlanner {
         : catalog_(&catalog),
           resolver_(catalog, std::move(own_server), std::move(own_site), liveness) {}
 
-    // WRITABLE is granted when the first location allows it; the plan then holds that location
-    // only, because writes go to one image. Signpost servers are told of the ASKER. Fails as
-    // Resolver::resolve.
+    // WRITABLE is granted when the first location allows it (that which was written last, if it
+    // can be had); the plan then holds that location only, because writes go to one image. Signpost
+    // servers are told of the ASKER. Fails as Resolver::resolve.
     Result<RelayPlan> plan(const DiskName& disk, bool writable, const Asker& asker = {}) const;
 
    private:
+    Result<Referral> resolve_for_writing(const DiskName& disk) const;
+
     Catalog* catalog_;
     Resolver resolver_;
 };

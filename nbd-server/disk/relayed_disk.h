@@ -57,6 +57,10 @@ struct RelayPlan {
     // Runs before the first write is sent, on a thread that may block: the place to say that copies
     // are equal no more. A failure fails the write with EIO. Empty: nothing to do.
     std::function<Result<void>()> before_first_write;
+
+    // The foreign server whose image is written: it takes no lease in the catalog, so whoever
+    // relays for the client does. Empty: none, or a Signpost server, which does that itself.
+    std::string leased_for = {};
 };
 
 std::shared_ptr<Disk> make_relayed_disk(RelayEngine& engine, RelayPlan plan);

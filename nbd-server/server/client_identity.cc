@@ -92,6 +92,18 @@ std::string ClientIdentity::str() const {
     return text;
 }
 
+std::string ClientIdentity::who() const {
+    std::string text = !dn.empty()    ? fmt::format("dn {}", escaped(dn))
+                       : !psk.empty() ? fmt::format("psk {}", escaped(psk))
+                       : address      ? address->str()
+                       : local        ? fmt::format("uid {}", local->uid)
+                                      : "a client of unknown origin";
+    if (!via.empty()) {
+        text += fmt::format(" via {}", escaped(via));
+    }
+    return text;
+}
+
 void add_client(JsonLine& line, const ClientIdentity& client) {
     if (client.address) {
         line.add("address", client.address->str()).add("port", std::int64_t{client.port});

@@ -65,6 +65,9 @@ struct ClientIdentity {
     // For a log line: "10.0.0.7:51234 dn CN=backup1,O=Example", "uid 1000 pid 4711".
     std::string str() const;
 
+    // By which clients are told apart when they write: of all connections of one client the same.
+    std::string who() const;
+
     bool operator==(const ClientIdentity&) const = default;
 };
 

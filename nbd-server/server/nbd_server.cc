@@ -73,6 +73,14 @@ Result<std::unique_ptr<NbdServer>> NbdServer::start(const ServerConfiguration& c
                           .peer = peer,
                           .reason = before});
         };
+        settings.writers.told = [audit](const WriterEvent& event) {
+            audit->write({.op = "writer",
+                          .disk = event.disk,
+                          .right = event.what,
+                          .peer = event.server,
+                          .writer = event.who,
+                          .reason = event.why});
+        };
     }
     std::unique_ptr<NbdServer> server(new NbdServer);
     server->workers_ = std::make_unique<WorkerPool>(kWorkers);

@@ -178,8 +178,9 @@ void Session::open_export() {
             }
             const bool write =
                 access.right == Right::read_write && (!self->ticket_ || self->ticket_->write);
-            disk = self->service_.federation().open(*wanted, write,
-                                                    self->service_.asker_of(self->client_));
+            Asker asker = self->service_.asker_of(self->client_);
+            asker.identity = self->asker().who();
+            disk = self->service_.federation().open(*wanted, write, asker);
         } else {
             disk = std::unexpected(wanted.error());
             access.right = Right::read_only;

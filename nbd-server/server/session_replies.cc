@@ -23,7 +23,13 @@ std::string_view sentence_of(int error) {
         case ENOSPC:
             return "no space is left for the image";
         case EPERM:
-            return "the disk is read-only";
+            return "the disk cannot be written to, as the server says that has it: it is "
+                   "read-only, another client writes to it, or it is written elsewhere";
+        case EBUSY:
+            return "another client writes to the disk; signpost where shows who";
+        case ESTALE:
+            return "the disk is written elsewhere since; what was flushed here is kept in this "
+                   "server's copy: open the disk anew";
         case ENOTSUP:
             return "this would not be fast";
         case ESHUTDOWN:

@@ -119,6 +119,7 @@ bool Session::take(const wire::Request& request, std::span<const std::byte>& res
         refuse(request, wire::nbd_error(request.verdict), wire::sentence(request.verdict));
     } else if (request.command == wire::Command::disconnect) {
         at_end_ = true;
+        disk_->farewell();
         close_in_order("the client has disconnected");
     } else if (leaving_ && home_->loop().now() > deadline_) {
         close_in_order("the server stops");

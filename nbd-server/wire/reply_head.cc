@@ -19,7 +19,7 @@ constexpr std::size_t kErrorFixed = sizeof(Be32) + sizeof(Be16);  // error, leng
 
 // Puts wire structs one behind the other. The room was checked before.
 class Pen {
- public:
+   public:
     explicit Pen(std::byte* to) : to_(to) {}
 
     template <class Wire>
@@ -40,7 +40,7 @@ class Pen {
         }
     }
 
- private:
+   private:
     std::byte* to_;
 };
 
@@ -82,7 +82,7 @@ std::size_t put_error_chunk(std::span<std::byte> to, const ReplyTo& request,
 
 // Gives extents one after the other, joined and cut as put_status promises.
 class ExtentSource {
- public:
+   public:
     ExtentSource(std::span<const Extent> extents, ReplyStyle style, const StatusQuestion& question)
         : left_(extents), question_(question), compact_(style != ReplyStyle::extended) {}
 
@@ -104,7 +104,7 @@ class ExtentSource {
         return extent;
     }
 
- private:
+   private:
     // The first extents of the same flags, as one. What would not fit into 64 bits stays apart.
     Extent join() {
         Extent joined{0, 0};
@@ -240,6 +240,8 @@ std::uint32_t wire_error(int error_number, bool fast_zero) {
         case EPERM:
         case EACCES:
         case EROFS:
+        case EBUSY:   // another client writes
+        case ESTALE:  // it is written elsewhere
             return kErrorPerm;
         case EINVAL:
             return kErrorInvalid;
