@@ -250,7 +250,8 @@ bool PostgresCatalog::stopped_by_import(PostgresConnection& connection) const {
 }
 
 std::int64_t PostgresCatalog::time(PostgresConnection& connection) const {
-    return connection.run(pg::kNow, PostgresParameters().add(forged_now())).integer(0, 0).value_or(0);
+    const auto rows = connection.run(pg::kNow, PostgresParameters().add(forged_now()));
+    return rows.integer(0, 0).value_or(0);
 }
 
 std::optional<std::int64_t> PostgresCatalog::forged_now() const {
@@ -319,7 +320,8 @@ Result<PublishSummary> PostgresCatalog::publish(std::string_view server,
     // Of an attempt that may have been committed when its connection was lost.
     PublishSummary earlier;
     return change([&](PostgresConnection& connection) -> Result<PublishSummary> {
-        const PostgresHolder holder{find_server_id(connection, pg::kLockServer, server), forged_now()};
+        const PostgresHolder holder{find_server_id(connection, pg::kLockServer, server),
+                                    forged_now()};
         if (holder.server_id == 0)
             return no_server(server);
         const PostgresPlan plan =
@@ -360,7 +362,8 @@ Result<void> PostgresCatalog::record_digest(const DigestRecord& record) {
             return no_location(record.disk, record.server);
         if (auto checked = check_new_digest(record, *held); !checked)
             return checked;
-        connection.queue(pg::kSetDigest, with(record.disk.str()).add(id).add(hex).add(forged_now()));
+        connection.queue(pg::kSetDigest,
+                         with(record.disk.str()).add(id).add(hex).add(forged_now()));
         if (held->digest == record.digest && held->state != LocationState::damaged)
             return {};
         connection.queue(
@@ -439,7 +442,8 @@ Result<void> PostgresCatalog::remove_server(std::string_view name) {
         return no_server(name);
     bool removed_before = false;
     return change([&](PostgresConnection& connection) -> Result<void> {
-        const PostgresHolder holder{find_server_id(connection, pg::kLockServer, name), forged_now()};
+        const PostgresHolder holder{find_server_id(connection, pg::kLockServer, name),
+                                    forged_now()};
         if (holder.server_id == 0)
             return removed_before ? Result<void>() : no_server(name);
         withdraw_all(connection, holder, waits_.change);

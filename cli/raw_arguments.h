@@ -20,7 +20,7 @@ struct Defaults {
     std::string catalog;  // SIGNPOST_CATALOG, else the place of the embedded catalog
     std::string server;   // SIGNPOST_SERVER; empty: the host name
     std::string host_name;
-    std::string state_directory;  // where servers of this machine keep what they know
+    std::string state_directory = {};  // where servers of this machine keep what they know
 };
 
 struct RawArguments {

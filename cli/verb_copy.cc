@@ -30,11 +30,11 @@ void say_what_to_expect(const Context& context, FederationView& view, const Disk
                         escaped(disk.name.str())));
     }
     const Server* target = view.server(job.target);
-    const std::int64_t silent = wall_clock() - target->last_heartbeat;
-    if (silent > kServerLease.count()) {
+    const auto now = view.now();
+    if (now && *now - target->last_heartbeat > kServerLease.count()) {
         context.console.note(
             fmt::format("signpost: {} has not been heard of for {}; the job waits for it",
-                        job.target, age(target->last_heartbeat, wall_clock())));
+                        job.target, age(target->last_heartbeat, *now)));
     }
 }
 

@@ -95,9 +95,10 @@ void add_steps(ExplainReport& report, const Survey& survey) {
             step.silent = is_silent(*candidate.server, survey.from);
             step.same_site =
                 !survey.from.site.empty() && candidate.server->site == survey.from.site;
-            step.site_cost = survey.from.site.empty() ? 0
-                                                      : site_cost(survey.from.costs, survey.from.site,
-                                                                  candidate.server->site);
+            if (!survey.from.site.empty()) {
+                step.site_cost =
+                    site_cost(survey.from.costs, survey.from.site, candidate.server->site);
+            }
             step.stands_in = first != &candidate && may_be_mixed(*first) &&
                              may_be_mixed(candidate) &&
                              interchangeable(first->location, candidate.location);
@@ -148,7 +149,11 @@ Outcome<ExplainReport> explain(const Context& context, const ExplainVerb& verb) 
         return std::unexpected(source.error());
     }
     ExplainReport report{.disk = verb.disk, .server = context.options.own_server};
-    report.now = wall_clock();
+    const auto now = source->rows().now();
+    if (!now) {
+        return std::unexpected(catalog_failure(now.error()));
+    }
+    report.now = *now;
     report.trouble = source->trouble;
     report.catalog = source->view ? source->view->catalog().description()
                                   : describe_catalog_url(context.options.catalog);

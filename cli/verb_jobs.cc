@@ -35,8 +35,7 @@ Tone tone_of(JobState state) {
     return Tone::plain;
 }
 
-bool print_table(const Context& context, const std::vector<Job>& jobs) {
-    const std::int64_t now = wall_clock();
+bool print_table(const Context& context, const std::vector<Job>& jobs, std::int64_t now) {
     Table table(kColumns, context.options.table);
     for (const Job& job : jobs) {
         table.add({{job.id.substr(0, context.options.table.tabs ? job.id.npos : 8)},
@@ -78,7 +77,11 @@ VerbResult run(const Context& context, const JobsVerb& verb) {
         jobs.push_back(std::move(*job));
     }
     if (!context.json()) {
-        print_table(context, jobs);
+        const auto now = view->now();
+        if (!now) {
+            return std::unexpected(now.error());
+        }
+        print_table(context, jobs, *now);
         return ExitCode::ok;
     }
     if (!verb.id.empty() && context.options.json == JsonMode::whole) {

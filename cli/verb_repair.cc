@@ -68,12 +68,12 @@ struct Round {
 class Repair {
    public:
     Repair(const Context& context, FederationView& view, const RepairVerb& verb,
-           std::vector<WishedCopies> wishes, std::vector<Server> servers)
+           std::vector<WishedCopies> wishes, std::vector<Server> servers, std::int64_t now)
         : context_(context),
           view_(view),
           verb_(verb),
           servers_(servers),
-          plan_(std::move(servers), std::move(wishes), wall_clock()) {}
+          plan_(std::move(servers), std::move(wishes), now) {}
 
     VerbResult run() {
         if (auto noted = view_.each_disk("",
@@ -189,7 +189,11 @@ VerbResult run(const Context& context, const RepairVerb& verb) {
     if (!servers) {
         return std::unexpected(servers.error());
     }
-    return Repair(context, *view, verb, std::move(*wishes), **servers).run();
+    const auto now = view->now();
+    if (!now) {
+        return std::unexpected(now.error());
+    }
+    return Repair(context, *view, verb, std::move(*wishes), **servers, *now).run();
 }
 
 }  // namespace signpost

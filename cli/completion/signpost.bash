@@ -60,6 +60,7 @@ _signpost_options_of() {
     jobs) echo "$table" ;;
     'jobs cancel') echo '--dry-run' ;;
     status) echo '--no-header' ;;
+    catalog) echo '--merge --from --dry-run' ;;
     esac
 }
 

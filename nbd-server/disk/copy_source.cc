@@ -31,9 +31,12 @@ std::vector<Upstream> of_content(std::vector<Upstream> upstreams, const DiskReco
         return copy == nullptr ||
                (copy->server != reference.server && !same_content(*copy, reference));
     });
-    std::ranges::stable_partition(upstreams, [&](const Upstream& upstream) {
+    const auto first = std::ranges::find_if(upstreams, [&](const Upstream& upstream) {
         return upstream.location.server == reference.server;
     });
+    if (first != upstreams.end()) {
+        std::rotate(upstreams.begin(), first, first + 1);
+    }
     return upstreams;
 }
 
@@ -44,6 +47,9 @@ Result<DiskRecord> look_up(Catalog& catalog, const DiskName& disk) {
     }
     if (!*record) {
         return fail(Errc::not_found, fmt::format("{} is not in the catalog", disk_text(disk)));
+    }
+    if ((*record)->as_of != 0) {
+        return fail(Errc::unavailable, "the catalog does not answer, and old knowledge is no use");
     }
     return std::move(**record);
 }

@@ -81,10 +81,6 @@ class LiveFederation final : public Federation {
             std::make_shared<SessionDisk>(std::move(*disk), parts_.sessions), plain);
     }
 
-    bool writing(const DiskName& disk) const override {
-        return parts_.writers && parts_.writers->writing(disk);
-    }
-
     Result<Listing> exports(std::size_t limit, const std::string& after) override {
         const auto own = own_images_.get();
         auto listing = list_exports(

@@ -94,9 +94,6 @@ class Federation {
 
     // Whose loops the relayed disks live on.
     virtual RelayEngine& engine() = 0;
-
-    // Whether a client of this server writes to the disk now.
-    virtual bool writing(const DiskName& disk) const = 0;
 };
 
 // Errors that the operator should see before serving starts: bad directory, corrupt or newer

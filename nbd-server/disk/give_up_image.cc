@@ -68,6 +68,9 @@ class GivingUp {
         if (!record) {
             return later(record);
         }
+        if (*record && (*record)->as_of != 0) {
+            return not_yet("the catalog does not answer");
+        }
         const Location* target = *record ? copy_on(**record, job_.target) : nullptr;
         if (target == nullptr || target->state != LocationState::ready || target->digest.empty()) {
             return not_yet(fmt::format("{} does not have it yet", job_.target));

@@ -9,6 +9,8 @@
 // kept, whatever the catalog says: a change there never cuts a live disk off.
 
 #include <algorithm>
+#include <utility>
+#include <vector>
 
 #include "nbd-server/disk/relay_core.h"
 
@@ -38,10 +40,17 @@ void RelayCore::follow_referral(const std::vector<Upstream>& upstreams) {
         });
         return found - upstreams.begin();
     };
-    for (const auto& route : routes_) {
-        route->left = place(route) == std::ssize(upstreams);
+    // Those at the same place stay in order.
+    std::vector<std::pair<std::ptrdiff_t, std::size_t>> order;
+    for (std::size_t i = 0; i < routes_.size(); ++i) {
+        order.emplace_back(place(routes_[i]), i);
+        routes_[i]->left = order.back().first == std::ssize(upstreams);
     }
-    std::ranges::stable_sort(routes_, {}, place);
+    std::ranges::sort(order);
+    auto unordered = std::exchange(routes_, {});
+    for (const auto& [_, index] : order) {
+        routes_.push_back(std::move(unordered[index]));
+    }
     seek_better(services_.loop.now());
 }
 

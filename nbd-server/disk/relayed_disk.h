@@ -48,7 +48,7 @@ struct RelayPlan {
     // catalog has changed (RelayEngine::catalog_changed). A location that the answer no longer has
     // is left for another with the same content, if there is one. May block (bounded by the
     // catalog); called on a thread of its own. Empty: no second opinion.
-    std::function<Result<std::vector<Upstream>>()> ask_again;
+    std::function<Result<std::vector<Upstream>>()> ask_again = {};
 
     // Told, on the loop, which copy the content is held to from now on, and the fingerprint that
     // its server shows. Empty: nobody wants to know.
@@ -56,7 +56,7 @@ struct RelayPlan {
 
     // Runs before the first write is sent, on a thread that may block: the place to say that copies
     // are equal no more. A failure fails the write with EIO. Empty: nothing to do.
-    std::function<Result<void>()> before_first_write;
+    std::function<Result<void>()> before_first_write = {};
 
     // The foreign server whose image is written: it takes no lease in the catalog, so whoever
     // relays for the client does. Empty: none, or a Signpost server, which does that itself.

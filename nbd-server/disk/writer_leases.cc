@@ -37,10 +37,10 @@ Writers::Answer Writers::ask_catalog(const Question& question) {
         return {};
     }
     const auto record = parts_.catalog.find(target.disk);
-    if (!record) {
+    if (!record || (*record && (*record)->as_of != 0)) {
         return {.error = EIO,
                 .reason = fmt::format("the catalog cannot say whether another writes to it: {}",
-                                      record.error().message)};
+                                      record ? "it does not answer" : record.error().message)};
     }
     if (!*record) {
         return {};

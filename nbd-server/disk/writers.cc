@@ -243,13 +243,12 @@ void Writers::apply(Seat& seat, Answer answer, BootTime began) {
 
 // What the holder asked for, that is not the holder yet.
 void Writers::refuse_held(Seat& seat, const Answer& answer, BootTime now) {
-    const auto refused =
-        std::stable_partition(seat.held.begin(), seat.held.end(), [&](const Held& held) {
-            return held.gate->who() != seat.holder ||
-                   (answer.error != ESTALE && now - held.since < settings_.patience);
-        });
-    const std::vector<Held> over(refused, seat.held.end());
-    seat.held.erase(refused, seat.held.end());
+    std::deque<Held> over;
+    for (const Held& held : std::exchange(seat.held, {})) {
+        const bool stays = held.gate->who() != seat.holder ||
+                           (answer.error != ESTALE && now - held.since < settings_.patience);
+        (stays ? seat.held : over).push_back(held);
+    }
     if (!over.empty()) {
         parts_.log.error(fmt::format("disk '{}': a write of {} is refused: {}",
                                      escaped(seat.target.disk.str()), seat.holder, answer.reason));

@@ -53,6 +53,7 @@ Asker Service::asker_of(const ClientIdentity& client) {
         claims.client.local->pid = 0;
     }
     return {.who = claims_json(claims),
+            .identity = {},
             .ticket = [this, asker = claims.client](const std::string& server, const DiskName& disk,
                                                     bool write) {
                 return vouch(asker, server, disk, write);

@@ -28,6 +28,8 @@ expect() {
 expect "signpost w" where which
 expect "signpost ser" servers
 expect "signpost servers a" add
+expect "signpost servers dr" drain
+expect "signpost sites c" cost
 expect "signpost servers rm " alpha
 expect "signpost where web" web01/vda web01/vdb
 expect "signpost where d" db
@@ -37,7 +39,7 @@ expect "signpost servers add v nbd://h --for" --foreign
 expect "signpost --server a" alpha
 expect "signpost ls --color n" never
 expect "signpost where --ch" --check
-expect "signpost catalog i" init
+expect "signpost catalog i" import init
 expect "signpost copy db --to a" alpha
 expect "signpost jobs c" cancel
 expect "signpost repair --cop" --copies

@@ -38,7 +38,7 @@ cannot_read "$(disk_uri alpha moves)" 2000
 thaw_postgres db
 wait_published gamma moves
 opens_within 1000 alpha moves "$tmp/gamma/moves.raw"
-wait_known alpha a moves
+wait_known_on alpha moves gamma
 
 stop_postgres db
 opens_within 1000 alpha a "$tmp/beta/a.raw"

@@ -10,8 +10,11 @@ mkdir "$tmp/gamma"
 cp "$tmp/beta/vda.raw" "$tmp/gamma/vda.raw"
 export FAKETIME_DONT_FAKE_MONOTONIC=1 NO_FAKE_STAT=1
 real=$SIGNPOSTD
+# A process of its own would not be the one that sockets are handed to.
+library=$(faketime -f +0 printenv LD_PRELOAD)
 with_clock() {
-    printf '#!/bin/sh\nexec faketime -f %s "%s" "$@"\n' "$1" "$real" >"$tmp/signpostd$1"
+    printf '#!/bin/sh\nLD_PRELOAD=%s FAKETIME=%s exec "%s" "$@"\n' "$library" "$1" "$real" \
+        >"$tmp/signpostd$1"
     chmod +x "$tmp/signpostd$1"
     SIGNPOSTD=$tmp/signpostd$1
 }

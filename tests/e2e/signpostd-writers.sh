@@ -5,7 +5,7 @@
 # it wakes up it must not write any more, and its copy is stale.
 . "$(dirname "$0")/functions.sh"
 
-requires jq
+requires jq nbdsh
 for name in beta gamma; do
     make_raw "$tmp/$name/vda.raw" 1M 1
     signpostd_options=(--audit-log="$tmp/$name.audit")
@@ -23,7 +23,8 @@ state_of() {
 }
 
 writes_to_gamma() {
-    nbdsh -u "$(disk_uri gamma vda)" -c 'h.pwrite(b"G" * 4096, 4096); h.flush()' 2>"$tmp/refused"
+    "$PYTHON" -m nbd -u "$(disk_uri gamma vda)" \
+        -c 'h.pwrite(b"G" * 4096, 4096); h.flush()' 2>"$tmp/refused"
 }
 
 open_session "$(disk_uri beta vda)"
@@ -33,9 +34,10 @@ ask write 0 4096 66
 ask flush
 [ "$answer" = ok ] || fail "flush: $answer"
 [ "$(writer)" = beta ] || fail "the writer is $(writer)"
-nbdsh -u "$(disk_uri gamma vda)" -c 'h.pread(4096, 0)' || fail "reading is refused"
+"$PYTHON" -m nbd -u "$(disk_uri gamma vda)" -c 'h.pread(4096, 0)' || fail "reading is refused"
 ! writes_to_gamma || fail "two writers"
-grep -q "another client writes to the disk" "$tmp/refused" || fail "$(cat "$tmp/refused")"
+has "write of 127.0.0.1 is refused: disk vda is written by 127.0.0.1 on beta" <"$tmp/gamma.log" ||
+    fail "gamma does not say why"
 
 kill -STOP "${pid[beta]}"
 wait_until -t 40 writes_to_gamma

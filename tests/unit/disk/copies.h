@@ -94,7 +94,7 @@ class Copies {
 
     // In the order of their names.
     RelayPlan plan() {
-        RelayPlan plan{name, {}, {}, {}, {}};
+        RelayPlan plan{.disk = name, .traits = {}, .upstreams = {}};
         plan.traits.size = size_;
         plan.traits.relayed = true;
         for (const auto& [server, copy] : copies_) {

@@ -179,7 +179,7 @@ TEST_F(VerifiedDiskTest, LittleMemoryIsEnough) {
 }
 
 TEST(DigestToHold, IsThatOfTheFirstCopyThatHasOne) {
-    RelayPlan plan{*DiskName::parse("vda"), {}, {}, {}, {}};
+    RelayPlan plan{.disk = *DiskName::parse("vda"), .traits = {}, .upstreams = {}};
     plan.traits.size = 10;
     plan.upstreams.resize(2);
     plan.upstreams[1].location.size = 10;
