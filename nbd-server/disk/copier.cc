@@ -306,7 +306,7 @@ class LiveCopier final : public Copier {
     // ---- images that were just made
 
     void remember_landed(const DiskName& disk) {
-        const auto record = parts_.catalog.find(disk);
+        const auto record = record_now(parts_.catalog, disk);
         const Location* own = record && *record ? copy_on(**record, parts_.server) : nullptr;
         std::erase_if(landed_, [&](const Landed& landed) { return landed.disk == disk; });
         if (own != nullptr && !own->digest.empty()) {
@@ -318,7 +318,7 @@ class LiveCopier final : public Copier {
         const auto now = Clock::now();
         std::erase_if(landed_, [now](const Landed& landed) { return landed.until <= now; });
         for (const Landed& landed : landed_) {
-            const auto record = parts_.catalog.find(landed.disk);
+            const auto record = record_now(parts_.catalog, landed.disk);
             const Location* own = record && *record ? copy_on(**record, parts_.server) : nullptr;
             const bool lost = own != nullptr && own->digest.empty() && own->read_only &&
                               own->fingerprint == landed.row.fingerprint &&

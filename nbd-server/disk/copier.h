@@ -20,6 +20,7 @@
 #include <string>
 
 #include "catalog/catalog.h"
+#include "nbd-server/disk/digest_store.h"
 #include "nbd-server/disk/disk.h"
 #include "nbd-server/disk/log.h"
 #include "nbd-server/disk/relayed_disk.h"
@@ -38,6 +39,7 @@ struct CopierParts {
     std::function<std::shared_ptr<Disk>(RelayPlan)> relay;
     std::function<Result<std::shared_ptr<Disk>>(OpenImage)> serve;  // own images, to be read
     std::function<bool(const DiskName&)> being_written;             // by clients of ours, now
+    DigestStore* digests = nullptr;  // of own images: a copy leaves there what it has computed
 };
 
 struct CopierTimes {

@@ -41,15 +41,12 @@ std::vector<Upstream> of_content(std::vector<Upstream> upstreams, const DiskReco
 }
 
 Result<DiskRecord> look_up(Catalog& catalog, const DiskName& disk) {
-    auto record = catalog.find(disk);
+    auto record = record_now(catalog, disk);
     if (!record) {
         return std::unexpected(record.error());
     }
     if (!*record) {
         return fail(Errc::not_found, fmt::format("{} is not in the catalog", disk_text(disk)));
-    }
-    if ((*record)->as_of != 0) {
-        return fail(Errc::unavailable, "the catalog does not answer, and old knowledge is no use");
     }
     return std::move(**record);
 }
@@ -74,6 +71,17 @@ Result<ServerKind> provable(Catalog& catalog, const DiskName& disk, const Locati
 }
 
 }  // namespace
+
+Result<std::optional<DiskRecord>> record_now(Catalog& catalog, const DiskName& disk) {
+    auto record = catalog.find(disk);
+    if (!record) {
+        return fail(Errc::unavailable, record.error().message);
+    }
+    if (*record && (*record)->as_of != 0) {
+        return fail(Errc::unavailable, "the catalog does not answer");
+    }
+    return record;
+}
 
 std::string disk_text(const DiskName& disk) {
     return fmt::format("disk '{}'", escaped(disk.str()));

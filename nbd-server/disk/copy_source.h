@@ -13,6 +13,7 @@
 
 #pragma once
 
+#include <optional>
 #include <string>
 
 #include "nbd-server/disk/relay_planning.h"
@@ -34,6 +35,10 @@ struct CopySource {
 Result<CopySource> choose_source(Catalog& catalog, const RelayPlanner& planner,
                                  const DiskName& disk, const std::string& preferred,
                                  unsigned attempt);
+
+// What the catalog has of DISK now. unavailable: it does not answer; what was known of the disk
+// before (DiskRecord::as_of) is good enough to read from, and not to copy or remove by.
+Result<std::optional<DiskRecord>> record_now(Catalog& catalog, const DiskName& disk);
 
 // SERVER's copy in DISK; null: it has none.
 const Location* copy_on(const DiskRecord& disk, const std::string& server);

@@ -13,6 +13,7 @@
 
 #include "nbd-server/disk/copier.h"
 #include "nbd-server/disk/copy_source.h"
+#include "nbd-server/disk/digest_tree.h"
 
 namespace signpost {
 
@@ -46,8 +47,13 @@ Result<PulledCopy> pull_copy(const CopierParts& parts, const Job& job, unsigned 
 Result<PulledCopy> give_up_image(const CopierParts& parts, const Job& job,
                                  const TellProgress& tell);
 
-// The digest of all that DISK holds. TELL, RATE: as for a copy.
-Result<std::string> digest_of(Disk& disk, bool trust_map, std::uint64_t rate,
-                              const std::function<Result<void>(std::uint64_t done)>& watch);
+struct ContentDigest {
+    std::string digest;
+    DigestTree::Leaves leaves;
+};
+
+// Of all that DISK holds. WATCH, RATE: as for a sweep.
+Result<ContentDigest> digest_of(Disk& disk, bool trust_map, std::uint64_t rate,
+                                const std::function<Result<void>(std::uint64_t done)>& watch);
 
 }  // namespace signpost

@@ -229,6 +229,28 @@ Result<void> DigestStore::finish(std::int64_t id, const std::string& digest) {
     return settled();
 }
 
+Result<void> DigestStore::keep(const Image& image, const std::string& digest, const LeafOf& leaf) {
+    const auto entry = begin(image);
+    if (!entry || !entry->digest.empty()) {
+        return entry ? Result<void>() : std::unexpected(entry.error());
+    }
+    const std::uint64_t chunks = chunk_count(image.size);
+    for (std::uint64_t first = 0; first < chunks; first += kRun) {
+        DigestTree::Leaves run;
+        for (std::uint64_t chunk = first; chunk < std::min(first + kRun, chunks); ++chunk) {
+            const auto known = leaf(chunk);
+            if (!known) {
+                return fail(Errc::invalid, fmt::format("the digest of chunk {} is missing", chunk));
+            }
+            run.push_back(*known);
+        }
+        if (auto added = add(entry->id, first, run); !added) {
+            return added;
+        }
+    }
+    return finish(entry->id, digest);
+}
+
 Result<void> DigestStore::note_reading(std::int64_t id, std::uint64_t chunks, std::int64_t read) {
     const std::lock_guard lock(mutex_);
     start_call();

@@ -13,6 +13,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -66,6 +67,11 @@ class DigestStore {
     // At most kRun leaves from the multiple of kRun FIRST on; not_found when they are not there any
     // more.
     Result<DigestTree::Leaves> leaves(std::int64_t id, std::uint64_t first);
+
+    // All at once, where a copy has computed them on its way: LEAF gives that of each chunk. What
+    // is there already stays.
+    using LeafOf = std::function<std::optional<DigestTree::ChunkDigest>(std::uint64_t chunk)>;
+    Result<void> keep(const Image& image, const std::string& digest, const LeafOf& leaf);
 
     // Removes what no find or begin has asked for since BEFORE.
     Result<void> forget(std::int64_t before);

@@ -227,6 +227,9 @@ class LiveDigester final : public Digester {
         if (!record) {
             return std::unexpected(record.error());
         }
+        if (*record && (*record)->as_of != 0) {
+            return fail(Errc::unavailable, "the catalog does not answer");
+        }
         if (*record) {
             for (Location& location : (*record)->locations) {
                 if (location.server == parts_.server && location.size == image.size &&

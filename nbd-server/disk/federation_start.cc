@@ -241,18 +241,19 @@ std::unique_ptr<Copier> copier_of(const FederationSettings& settings, const Fede
     if (settings.uri.empty()) {
         return nullptr;
     }
-    return start_copier({.catalog = *parts.catalog,
-                         .repositories = *parts.repositories,
-                         .log = log,
-                         .server = settings.server,
-                         .site = settings.site,
-                         .accepts = settings.copies,
-                         .relay = parts.relay,
-                         .serve = [serve = parts.serve_image](
-                                      OpenImage image) { return serve(std::move(image), {}); },
-                         .being_written = [&writers = *parts.writers](const DiskName& disk) {
-                             return writers.writing(disk);
-                         }});
+    return start_copier(
+        {.catalog = *parts.catalog,
+         .repositories = *parts.repositories,
+         .log = log,
+         .server = settings.server,
+         .site = settings.site,
+         .accepts = settings.copies,
+         .relay = parts.relay,
+         .serve = [serve =
+                       parts.serve_image](OpenImage image) { return serve(std::move(image), {}); },
+         .being_written =
+             [&writers = *parts.writers](const DiskName& disk) { return writers.writing(disk); },
+         .digests = parts.digests.get()});
 }
 
 // Null where the server keeps no state, or cannot; a line says so.

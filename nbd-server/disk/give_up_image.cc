@@ -28,6 +28,10 @@ std::unexpected<Error> later(const Result<T>& failed) {
     return fail(Errc::unavailable, failed.error().message);
 }
 
+Result<std::string> text_of(Result<ContentDigest> found) {
+    return found ? Result<std::string>(std::move(found->digest)) : std::unexpected(found.error());
+}
+
 std::unexpected<Error> not_yet(std::string why) {
     return fail(Errc::unavailable, std::move(why));
 }
@@ -64,12 +68,9 @@ class GivingUp {
 
    private:
     Result<Location> copy_at_target() {
-        const auto record = parts_.catalog.find(job_.disk);
+        const auto record = record_now(parts_.catalog, job_.disk);
         if (!record) {
             return later(record);
-        }
-        if (*record && (*record)->as_of != 0) {
-            return not_yet("the catalog does not answer");
         }
         const Location* target = *record ? copy_on(**record, job_.target) : nullptr;
         if (target == nullptr || target->state != LocationState::ready || target->digest.empty()) {
@@ -148,8 +149,9 @@ class GivingUp {
         if (!disk) {
             return std::unexpected(disk.error());
         }
-        return digest_of(**disk, true, 0,
-                         [this](std::uint64_t) { return say("reading the image to be moved"); });
+        return text_of(digest_of(**disk, true, 0, [this](std::uint64_t) {
+            return say("reading the image to be moved");
+        }));
     }
 
     // From the target alone, and all of it.
@@ -167,9 +169,9 @@ class GivingUp {
         plan->ask_again = {};
         plan->traits.size = size_;
         const auto disk = parts_.relay(std::move(*plan));
-        auto digest = digest_of(*disk, true, job_.rate, [this](std::uint64_t) {
+        auto digest = text_of(digest_of(*disk, true, job_.rate, [this](std::uint64_t) {
             return say(fmt::format("{} reads the copy", parts_.server));
-        });
+        }));
         return digest ? digest : later(digest);
     }
 
@@ -184,13 +186,12 @@ class GivingUp {
         if (auto free = nobody_else(); !free) {
             return std::unexpected(free.error());
         }
-        auto withdrawn = withdraw();
-        if (withdrawn) {
-            if (auto unlinked = unlink(image->chain.front()); !unlinked) {
-                return std::unexpected(unlinked.error());
-            }
+        // In this order: with the location away, the target calls the move done, whether the image
+        // is away or not.
+        if (auto unlinked = unlink(image->chain.front()); !unlinked) {
+            return std::unexpected(unlinked.error());
         }
-        return withdrawn;
+        return withdraw();
     }
 
     Result<PulledCopy> withdraw() {
@@ -248,10 +249,10 @@ Result<PulledCopy> give_up_image(const CopierParts& parts, const Job& job,
     return GivingUp(parts, job, tell).run();
 }
 
-Result<std::string> digest_of(Disk& disk, bool trust_map, std::uint64_t rate,
-                              const std::function<Result<void>(std::uint64_t done)>& watch) {
+Result<ContentDigest> digest_of(Disk& disk, bool trust_map, std::uint64_t rate,
+                                const std::function<Result<void>(std::uint64_t done)>& watch) {
     const std::uint64_t size = disk.traits().size;
-    std::vector<DigestTree::ChunkDigest> leaves(chunk_count(size));
+    DigestTree::Leaves leaves(chunk_count(size));
     const auto zeroes = digest_of_zeroes(DigestTree::kChunkBytes);
     if (!zeroes) {
         return std::unexpected(zeroes.error());
@@ -283,7 +284,11 @@ Result<std::string> digest_of(Disk& disk, bool trust_map, std::uint64_t rate,
             return std::unexpected(added.error());
         }
     }
-    return tree->finish();
+    auto digest = tree->finish();
+    if (!digest) {
+        return std::unexpected(digest.error());
+    }
+    return ContentDigest{std::move(*digest), std::move(leaves)};
 }
 
 }  // namespace signpost

@@ -117,7 +117,7 @@ class Pull {
 
     // Empty: it has to be copied, over a damaged image perhaps.
     Result<std::optional<PulledCopy>> with_own(OpenImage image) {
-        const auto record = parts_.catalog.find(job_.disk);
+        const auto record = record_now(parts_.catalog, job_.disk);
         if (!record) {
             return later(record);
         }
@@ -156,7 +156,7 @@ class Pull {
         if (job_.kind == JobKind::copy) {
             return {.end = CopyEnd::done, .size = size, .message = "copied"};
         }
-        const auto record = parts_.catalog.find(job_.disk);
+        const auto record = record_now(parts_.catalog, job_.disk);
         const bool left = record && *record && copy_on(**record, job_.source) == nullptr;
         return left ? PulledCopy{.end = CopyEnd::done, .size = size, .message = "moved"}
                     : PulledCopy{.end = CopyEnd::other_side,
@@ -172,19 +172,18 @@ class Pull {
             display_path(parts_.repositories.repositories()[file.repository], file.path);
         const bool in_place = file.repository == 0 && image.format() == ImageFormat::raw;
         const std::string path = file.path;
-        std::string digest;
         if (image.size == reference.size && !reference.digest.empty()) {
-            auto own = own_digest(std::move(image));
+            const auto own = own_digest(std::move(image));
             if (!own) {
                 return std::unexpected(own.error());
             }
-            digest = std::move(*own);
-        }
-        if (!digest.empty() && digest == reference.digest) {
-            if (auto published = publish(digest); !published) {
-                return std::unexpected(published.error());
+            if (own->digest == reference.digest) {
+                const auto leaf = [&own](std::uint64_t i) { return std::optional(own->leaves[i]); };
+                if (auto published = publish(own->digest, leaf); !published) {
+                    return std::unexpected(published.error());
+                }
+                return ended(reference.size);
             }
-            return ended(reference.size);
         }
         if (!damaged || reference.digest.empty()) {
             return fail(Errc::conflict,
@@ -200,7 +199,7 @@ class Pull {
         return std::nullopt;
     }
 
-    Result<std::string> own_digest(OpenImage image) {
+    Result<ContentDigest> own_digest(OpenImage image) {
         fingerprint_ = image.fingerprint;
         size_ = image.size;
         auto disk = parts_.serve(std::move(image));
@@ -367,7 +366,7 @@ class Pull {
         if (!reference.digest.empty() && digest_ != reference.digest) {
             return CopyEnd::wrong_digest;
         }
-        const auto record = parts_.catalog.find(job_.disk);
+        const auto record = record_now(parts_.catalog, job_.disk);
         if (!record) {
             return later(record);
         }
@@ -410,7 +409,8 @@ class Pull {
             return std::unexpected(landed.error());
         }
         fingerprint_.clear();
-        if (auto published = publish(digest_); !published) {
+        const auto leaf = [&file](std::uint64_t i) { return file.known(i); };
+        if (auto published = publish(digest_, leaf); !published) {
             return std::unexpected(published.error());
         }
         file.drop();
@@ -418,8 +418,8 @@ class Pull {
     }
 
     // In the catalog with its digest, at once. The publisher finds the file by itself and has
-    // nothing to add.
-    Result<void> publish(const std::string& digest) {
+    // nothing to add; nor has the digester, which finds the chunks' digests that LEAF gives.
+    Result<void> publish(const std::string& digest, const DigestStore::LeafOf& leaf) {
         auto found = parts_.repositories.inspect(job_.disk, std::chrono::milliseconds(0));
         if (!found) {
             return std::unexpected(found.error());
@@ -429,11 +429,15 @@ class Pull {
             (!fingerprint_.empty() && fingerprint_ != now)) {
             return fail(Errc::unavailable, "its image here is being changed by somebody");
         }
+        if (parts_.digests != nullptr && found->image.read_only) {
+            // Where that fails they are computed later.
+            (void)parts_.digests->keep({job_.disk, now, size_}, digest, leaf);
+        }
         const auto published = parts_.catalog.publish(parts_.server, {.images = {found->image}});
         if (!published) {
             return later(published);
         }
-        const auto record = parts_.catalog.find(job_.disk);
+        const auto record = record_now(parts_.catalog, job_.disk);
         if (!record) {
             return later(record);
         }

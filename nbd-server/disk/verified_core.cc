@@ -309,7 +309,7 @@ ChunkPool::Buffer VerifiedCore::memory(bool must) {
 }
 
 void VerifiedCore::start_wanted() {
-    while (!wanted_.empty()) {
+    while (!wanted_.empty() && !closed_) {
         const std::uint64_t index = wanted_.front();
         const auto found = chunks_.find(index);
         if (found == chunks_.end() || found->second.state != Chunk::State::wanted) {

@@ -28,7 +28,11 @@ using namespace std::chrono_literals;
 
 std::string digest_of_text(const std::string& text) {
     auto tree = DigestTree::start(text.size()).value();
-    EXPECT_TRUE(tree.add(std::as_bytes(std::span(text))));
+    const auto bytes = std::as_bytes(std::span(text));
+    for (std::uint64_t at = 0, length = 0; at < bytes.size(); at += length) {
+        length = tree.next_chunk_bytes();
+        EXPECT_TRUE(tree.add(bytes.subspan(at, length)));
+    }
     return tree.finish().value();
 }
 
@@ -130,7 +134,12 @@ class CopierTest : public testing::Test {
                  },
              .serve =
                  [this](OpenImage image) { return make_local_disk(std::move(image), {}, log); },
-             .being_written = {}},
+             .being_written =
+                 [this](const DiskName&) {
+                     ++writes_asked;
+                     return written.load();
+                 },
+             .digests = digests.get()},
             {.look = 5ms, .report = 5ms, .retry = 10ms, .slowest = 20ms});
     }
 
@@ -172,7 +181,12 @@ class CopierTest : public testing::Test {
     ObservedCatalog catalog;
     std::atomic<bool> away{false};
     std::atomic<bool> lies{false};
+    std::atomic<bool> written{false};
+    std::atomic<int> writes_asked{0};
     std::atomic<int> relays{0};
+    TempTree own_state;
+    std::unique_ptr<DigestStore> digests =
+        DigestStore::open(own_state.path("digests.db"), log).value();
     std::optional<RepositorySet> repositories;
     std::unique_ptr<Copier> copier;  // first to go
 };
@@ -186,6 +200,44 @@ TEST_F(CopierTest, CopiesAndIsInterchangeableAtOnce) {
     EXPECT_TRUE(
         interchangeable(*catalog.location("vm/a", "alpha"), *catalog.location("vm/a", "beta")));
     EXPECT_TRUE(std::filesystem::is_empty(tree.path(".signpost")));
+}
+
+TEST_F(CopierTest, LeavesNothingToBeHashedAgain) {
+    content.resize(2 * DigestTree::kChunkBytes + 9, 'n');
+    digest = digest_of_text(content);
+    publish("beta", digest);
+    put(JobKind::copy, "alpha", "");
+    start();
+    ASSERT_TRUE(wait_for(JobState::done)) << job().message;
+    const auto row = catalog.location("vm/a", "alpha");
+    const auto entry = digests->find({name, row->fingerprint, content.size()});
+    ASSERT_TRUE(entry && *entry);
+    EXPECT_EQ((*entry)->digest, digest);
+    const auto leaves = digests->leaves((*entry)->id, 0).value();
+    const auto bytes = std::as_bytes(std::span(leaves.data()->data(), 32 * leaves.size()));
+    EXPECT_TRUE(prove_leaves(bytes, content.size(), digest));
+}
+
+TEST_F(CopierTest, OldKnowledgeIsNothingToCopyBy) {
+    publish("beta", digest);
+    catalog.answer_from_old_knowledge(true);
+    put(JobKind::copy, "alpha", "");
+    start();
+    ASSERT_TRUE(wait_for_message("does not answer"));
+    EXPECT_EQ(relays, 0);
+    catalog.answer_from_old_knowledge(false);
+    EXPECT_TRUE(wait_for(JobState::done)) << job().message;
+}
+
+TEST_F(CopierTest, ADamagedCopyIsNoSource) {
+    publish("beta", digest);
+    const auto row = catalog.location("vm/a", "beta");
+    ASSERT_TRUE(catalog.set_location_state(name, "beta", row->generation, LocationState::damaged));
+    put(JobKind::copy, "alpha", "beta");
+    start();
+    ASSERT_TRUE(catalog.wait_until([&] { return !job().message.empty(); }));
+    EXPECT_EQ(job().state, JobState::waiting) << job().message;
+    EXPECT_EQ(relays, 0);
 }
 
 TEST_F(CopierTest, ACopyOfUnknownContentGivesBothADigest) {
@@ -336,11 +388,39 @@ TEST_F(MoveAwayTest, AnImageGoesWhenTheTargetServesAllOfIt) {
     EXPECT_TRUE(catalog.location("vm/a", "beta"));
 }
 
+TEST_F(MoveAwayTest, NotByOldKnowledge) {
+    hold();
+    publish("beta", digest);
+    catalog.answer_from_old_knowledge(true);
+    const int before = catalog.looks();
+    put(JobKind::move, "beta", "alpha");
+    ASSERT_TRUE(catalog.wait_until([&] { return catalog.looks() > before + 1; }));
+    EXPECT_EQ(relays, 0);
+    EXPECT_EQ(here(), content);
+    catalog.answer_from_old_knowledge(false);
+    ASSERT_TRUE(wait_for(JobState::done)) << job().message;
+    EXPECT_TRUE(nothing_here());
+}
+
+TEST_F(MoveAwayTest, NotWhileAClientWrites) {
+    written = true;
+    hold();
+    publish("beta", digest);
+    put(JobKind::move, "beta", "alpha");
+    ASSERT_TRUE(catalog.wait_until([&] { return writes_asked > 1; }));
+    EXPECT_EQ(relays, 0);
+    EXPECT_EQ(here(), content);
+    written = false;
+    ASSERT_TRUE(wait_for(JobState::done)) << job().message;
+    EXPECT_TRUE(nothing_here());
+}
+
 TEST_F(MoveAwayTest, NotWhileTheTargetHasNoDigest) {
     hold();
     publish("beta", "");
+    const int before = catalog.looks();
     put(JobKind::move, "beta", "alpha");
-    ASSERT_TRUE(catalog.wait_until([&] { return catalog.change_sequence().value() > 0; }));
+    ASSERT_TRUE(catalog.wait_until([&] { return catalog.looks() > before + 1; }));
     EXPECT_EQ(relays, 0);
     EXPECT_EQ(here(), content);
 }

@@ -4,6 +4,7 @@
 
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <functional>
@@ -45,6 +46,22 @@ class ObservedCatalog final : public MemoryCatalog {
         auto result = MemoryCatalog::heartbeat(name, instance, sessions);
         notify([&] { ++heartbeats_; });
         return result;
+    }
+
+    Result<std::optional<DiskRecord>> find(const DiskName& name) override {
+        auto record = MemoryCatalog::find(name);
+        if (record && *record && old_knowledge_) {
+            (*record)->as_of = 1;
+        }
+        notify([&] { ++looks_; });
+        return record;
+    }
+
+    // Look-ups are answered by what was known once, as when the catalog is away.
+    void answer_from_old_knowledge(bool old) { old_knowledge_ = old; }
+    int looks() {
+        const std::lock_guard lock(mutex_);
+        return looks_;
     }
 
     void break_with(std::optional<Errc> error) {
@@ -117,6 +134,8 @@ class ObservedCatalog final : public MemoryCatalog {
     int registrations_ = 0;
     int heartbeats_ = 0;
     int failures_ = 0;
+    std::atomic<bool> old_knowledge_{false};
+    int looks_ = 0;
     unsigned events_ = 0;
 };
 
