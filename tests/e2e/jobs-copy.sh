@@ -5,13 +5,13 @@
 # with copies=off refuses.
 . "$(dirname "$0")/functions.sh"
 
-requires nbdkit nbdcopy jq qemu-img
+requires nbdkit nbdcopy nbdinfo jq qemu-img
 mkdir -p "$tmp/beta" "$tmp/alpha" "$tmp/closed"
 make_raw "$tmp/beta/web/vda.raw" 24M 3
 truncate -s 203M "$tmp/beta/web/vda.raw"
 make_qcow2 "$tmp/beta/q.qcow2" 9M 4
 start_server beta "$tmp/beta"
-start_server alpha "$tmp/alpha"
+start_server alpha "$tmp/alpha" digest-rate=1K # too little to have hashed anything by itself
 start_server closed "$tmp/closed" copies=off
 wait_published beta web/vda
 wait_published beta q
@@ -28,6 +28,8 @@ signpost info web/vda --json | jq -e '.same_content == [["alpha", "beta"]]' ||
     fail "the copies do not back each other up"
 same_bytes "$tmp/beta/web/vda.raw" "$(disk_uri alpha local:web/vda)"
 [ -z "$(find "$tmp/alpha/.signpost" -type f)" ] || fail "something is left in .signpost"
+[ "$(nbdinfo --size "$(disk_uri alpha digests:web/vda)")" = $((51 * 32)) ] ||
+    fail "the copy's own pass has left no chunk digests"
 
 # Other formats become what a guest sees of them.
 signpost copy q --to alpha 2>&1 | has 'into a raw image'

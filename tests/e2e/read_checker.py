@@ -5,8 +5,9 @@
     read_checker.py IMAGE URI...
 
 IMAGE has the right bytes. Each URI gets a session that lasts to the end, and one that is opened
-anew again and again. Ends with the end of its standard input; prints how many reads there were and
-the longest, in ms. Status 1 with a line for each wrong or failed read.
+anew again and again. Ends when its standard input has ended and each has then read some more, the
+latter in new sessions; prints how many reads there were and the longest, in ms. Status 1 with a
+line for each wrong or failed read.
 """
 
 import random
@@ -18,6 +19,7 @@ import time
 import nbd
 
 LENGTH = 256 * 1024
+SESSION = 8  # reads of one that does not last
 
 
 class Reader(threading.Thread):
@@ -38,7 +40,7 @@ class Reader(threading.Thread):
     def one_session(self):
         session = nbd.NBD()
         session.connect_uri(self.uri)
-        for _ in range(8):
+        for _ in range(SESSION):
             self.read_once(session)
         while self.lasting and not self.stop.is_set():
             self.read_once(session)
@@ -63,6 +65,11 @@ def main():
     while all(reader.is_alive() for reader in readers):
         if select.select([sys.stdin], [], [], 0.1)[0] and not sys.stdin.buffer.raw.read(64):
             break
+    enough = [reader.reads + 3 * SESSION for reader in readers]
+    while any(reader.reads < reads for reader, reads in zip(readers, enough)):
+        if not all(reader.is_alive() for reader in readers):
+            break
+        time.sleep(0.02)
     stop.set()
     for reader in readers:
         reader.join()
