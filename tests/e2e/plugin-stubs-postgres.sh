@@ -37,7 +37,8 @@ cannot_read "$(disk_uri alpha moves)" 2000
 
 thaw_postgres db
 wait_published gamma moves
-opens_within 1000 alpha moves "$tmp/gamma/moves.raw"
+follows() { nbdcopy "$(disk_uri alpha moves)" - | cmp "$tmp/gamma/moves.raw"; }
+wait_until follows
 wait_known_on alpha moves gamma
 
 stop_postgres db
