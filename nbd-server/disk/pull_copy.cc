@@ -322,6 +322,9 @@ class Pull {
         if (written) {
             written = file.remember(chunk.index, *digest);
         }
+        if (!written && written.error().code == Errc::full) {
+            return full();
+        }
         if (!written && written.error().code == Errc::io) {
             return fail(Errc::corrupt, written.error().message);  // ours, not the sources'
         }
