@@ -49,11 +49,15 @@ endfunction()
 # signpost_test(NAME SOURCES... LIBS... [LABELS...]): one GoogleTest program, each of its tests a
 # test of ctest's, so that one that fails or skips is seen by its own name. Labels are joined to one
 # word (unit-contract), because gtest_discover_tests passes no list on; `ctest -L` finds each part.
+# What ThreadSanitizer is to see has the label `threads`, and is built by threaded_tests.
 function(signpost_test name)
     cmake_parse_arguments(arg "" "" "SOURCES;LIBS;LABELS" ${ARGN})
     add_executable(${name} ${arg_SOURCES})
     signpost_target(${name} <gtest/gtest.h>)
     target_link_libraries(${name} PRIVATE ${arg_LIBS} GTest::gtest GTest::gtest_main)
+    if("threads" IN_LIST arg_LABELS)
+        add_dependencies(threaded_tests ${name})
+    endif()
     list(PREPEND arg_LABELS unit)
     list(JOIN arg_LABELS "-" label)
     gtest_discover_tests(${name} TEST_PREFIX ${name}: DISCOVERY_MODE PRE_TEST
