@@ -5,7 +5,9 @@
 
 #include <algorithm>
 #include <array>
+#include <map>
 #include <tuple>
+#include <utility>
 
 namespace signpost {
 
@@ -127,11 +129,21 @@ bool in_conflict(const DiskRecord& disk) {
            });
 }
 
+// Of one generation there is one content; where rows say otherwise, most of them are right.
 const Location* newest_verified(const DiskRecord& disk) {
+    const auto known = [](const Location& location) {
+        return !location.digest.empty() && location.state != LocationState::copying;
+    };
+    std::map<std::pair<std::string_view, std::uint64_t>, unsigned> copies;
+    for (const Location& location : disk.locations) {
+        copies[{location.digest, location.size}] += known(location) ? 1 : 0;
+    }
+    const auto rank = [&](const Location& location) {
+        return std::pair(location.generation, copies[{location.digest, location.size}]);
+    };
     const Location* newest = nullptr;
     for (const Location& location : disk.locations) {
-        const bool known = !location.digest.empty() && location.state != LocationState::copying;
-        if (known && (newest == nullptr || location.generation > newest->generation)) {
+        if (known(location) && (newest == nullptr || rank(location) > rank(*newest))) {
             newest = &location;
         }
     }

@@ -109,7 +109,8 @@ bool conflicting(const Location& a, const Location& b);
 bool in_conflict(const DiskRecord& disk);
 
 // The copy with the newest content that was verified, damaged or not; null: none was. Copies that
-// are in conflict with it are older, and not served to anybody.
+// are in conflict with it are older (or of the same generation, but fewer), and not served to
+// anybody.
 const Location* newest_verified(const DiskRecord& disk);
 
 // What a server says of one of its images when it publishes. The store turns it into a Location:

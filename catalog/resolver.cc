@@ -123,6 +123,42 @@ Result<Viewpoint> Resolver::viewpoint() const {
     return view;
 }
 
+DiskRecord Resolver::believed(const DiskRecord& record) const {
+    DiskRecord rest = record;
+    if (untrue_ != nullptr) {
+        const auto now = std::chrono::steady_clock::now();
+        std::erase_if(rest.locations, [&](const Location& location) {
+            return location.server != own_server_ && untrue_->has(record.name, location, now);
+        });
+    }
+    return rest;
+}
+
+Result<Resolver::Judged> Resolver::judge(const DiskRecord& record,
+                                         const DiskRecord& believed) const {
+    const Location* const found = newest_verified(believed);
+    const auto newest = found == nullptr ? std::nullopt : std::optional(*found);
+    Judged judged;
+    for (const Location& location : record.locations) {
+        auto server = catalog_.find_server(location.server);
+        if (!server)
+            return std::unexpected(std::move(server.error()));
+        std::string reason;
+        if (location.server == own_server_)
+            reason = "this server";
+        else if (std::ranges::find(believed.locations, location.server, &Location::server) ==
+                 believed.locations.end())
+            reason = "shows something else than the catalog says";
+        else
+            reason = unusable(location, *server, newest);
+        if (reason.empty())
+            judged.routes.push_back({location, std::move(**server)});
+        else
+            judged.passed_over.push_back({location, std::move(*server), 0, std::move(reason)});
+    }
+    return judged;
+}
+
 Result<std::optional<Survey>> Resolver::survey(const DiskName& name, bool draining) const {
     auto record = catalog_.find(name);
     if (!record)
@@ -133,22 +169,13 @@ Result<std::optional<Survey>> Resolver::survey(const DiskName& name, bool draini
     if (!from)
         return std::unexpected(std::move(from.error()));
 
-    const Location* const newest = newest_verified(**record);
-    const auto newest_content = newest == nullptr ? std::nullopt : std::optional(*newest);
-    std::vector<Route> routes;
-    std::vector<Candidate> passed_over;
-    for (Location& location : (*record)->locations) {
-        auto server = catalog_.find_server(location.server);
-        if (!server)
-            return std::unexpected(std::move(server.error()));
-        std::string reason = location.server == own_server_
-                                 ? "this server"
-                                 : unusable(location, *server, newest_content);
-        if (reason.empty())
-            routes.push_back({std::move(location), std::move(**server)});
-        else
-            passed_over.push_back({std::move(location), std::move(*server), 0, std::move(reason)});
-    }
+    const DiskRecord believed = this->believed(**record);
+    auto judged = judge(**record, believed);
+    if (judged && judged->routes.empty() && believed.locations.size() < (*record)->locations.size())
+        judged = judge(**record, **record);
+    if (!judged)
+        return std::unexpected(std::move(judged.error()));
+    auto& [routes, passed_over] = *judged;
     order_routes(routes, *from);
     Survey survey{.disk = name, .from = std::move(*from), .as_of = (*record)->as_of};
     for (const Route& route : routes) {

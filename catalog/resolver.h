@@ -12,10 +12,13 @@
 //
 // A server that is being drained is left out where another location will do.
 //
+// A row that UntrueRows has is passed over, as if it were not there, while there are others.
+//
 // Whether a server beats is judged by what Liveness has seen, and where that is not enough by the
 // store's clock; never by the clock of this machine.
 //
-// Lifetime: the catalog, and LIVENESS if there is one, outlive it. Threads: any; it keeps no state.
+// Lifetime: the catalog, and LIVENESS and UNTRUE if they are given, outlive it. Threads: any; it
+// keeps no state.
 
 #pragma once
 
@@ -26,6 +29,7 @@
 
 #include "catalog/catalog.h"
 #include "catalog/liveness.h"
+#include "catalog/untrue_rows.h"
 
 namespace signpost {
 
@@ -58,11 +62,12 @@ class Resolver {
     // OWN_SITE empty: what the catalog has for this server. A gateway that is not registered has
     // nothing there, so it says its site itself.
     Resolver(Catalog& catalog, std::string own_server, std::string own_site = {},
-             const Liveness* liveness = nullptr)
+             const Liveness* liveness = nullptr, const UntrueRows* untrue = nullptr)
         : catalog_(catalog),
           own_server_(std::move(own_server)),
           own_site_(std::move(own_site)),
-          liveness_(liveness) {}
+          liveness_(liveness),
+          untrue_(untrue) {}
 
     // Empty when the catalog has no such disk. Else the catalog's own errors. DRAINING: servers
     // that are being drained are routes like any other.
@@ -76,10 +81,19 @@ class Resolver {
     Result<Viewpoint> viewpoint() const;
 
    private:
+    struct Judged {
+        std::vector<Route> routes = {};
+        std::vector<Candidate> passed_over = {};
+    };
+
+    DiskRecord believed(const DiskRecord& record) const;
+    Result<Judged> judge(const DiskRecord& record, const DiskRecord& believed) const;
+
     Catalog& catalog_;
     std::string own_server_;
     std::string own_site_;
     const Liveness* liveness_;
+    const UntrueRows* untrue_;
 };
 
 // What decides, in this order, for people.

@@ -104,7 +104,9 @@ class Disk {
 
     // Finds out whether the disk can be had now, and calls TOLD once: on any thread, perhaps at
     // once, after a few seconds at the latest. not_found: who should have it says that it does not;
-    // unavailable: where it lies, and why it cannot be had there.
+    // unavailable: where it lies, and why it cannot be had there; conflict: the same, but the
+    // catalog was wrong about a copy, and whoever opens the disk anew gets it without that copy, if
+    // it can be had so.
     using Told = std::move_only_function<void(const Result<void>& answer)>;
     virtual void reach(Told told);
 

@@ -67,7 +67,8 @@ class LiveFederation final : public Federation {
     LiveFederation(FederationParts parts, Log& log)
         : log_(log),
           parts_(std::move(parts)),
-          planner_(*parts_.catalog, parts_.server, parts_.site, parts_.liveness.get()),
+          planner_(*parts_.catalog, parts_.server, parts_.site, parts_.liveness.get(),
+                   std::make_shared<UntrueRows>()),
           own_images_(*parts_.repositories, parts_.publisher.get()) {}
 
     Result<std::shared_ptr<Disk>> open(const std::string& export_name, bool writable,

@@ -9,7 +9,8 @@
 //   * Content is pinned by the first lane that comes up. Another route is used only when the
 //     catalog says that its generation and digest are the pinned ones and its server shows the
 //     fingerprint that the digest was taken from; the same server only when it still shows the same
-//     fingerprint.
+//     fingerprint. Who shows another fingerprint than the catalog has comes up first only when
+//     nobody else can: nothing would be interchangeable with it.
 //   * A read that has waited on a silent lane is also asked of another route, and the first answer
 //     wins. It waits for min(hedge, max(hedge_floor, 4 times the 99th percentile of the route's
 //     answers)); for `hedge` while there are too few of these. New reads pass a silent lane by, and
@@ -146,6 +147,8 @@ class RelayCore final : private UpstreamLink::Owner,
         bool left = false;  // the catalog names it no longer: only while nobody else can serve
         bool reported_down = false;
         bool unknown_there = false;  // the server says that it has no such export
+        bool untrue = false;         // the image there is not of the size that the catalog says
+        bool doubted = false;        // others had their turn before it, as its image is another
         std::string trouble;         // why the last dial or lane ended
 
         std::string name() const;
@@ -227,6 +230,8 @@ class RelayCore final : private UpstreamLink::Owner,
     bool is_retired(const Lane& lane) const;
     void requeue(Lane& lane);
     std::string unsuitable(const Lane& lane) const;
+    std::string doubt(const Lane& lane) const;
+    void note_size(Route& route, std::uint64_t shown);
     std::string wrong_content(const Route& route, const std::string& fingerprint) const;
     void pin(const Route& route, const std::string& fingerprint);
     void make_stale(Route& route, const std::string& reason);

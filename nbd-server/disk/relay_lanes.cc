@@ -231,7 +231,13 @@ void RelayCore::link_ready(UpstreamLink& link) {
     Route& route = *lane.route;
     --route.dials;
     breaker(route).succeeded();
-    if (const std::string reason = unsuitable(lane); !reason.empty()) {
+    std::string reason = unsuitable(lane);
+    if (reason.empty() && !route.doubted) {
+        reason = doubt(lane);
+        route.doubted = !reason.empty();
+    }
+    if (!reason.empty()) {
+        note_size(route, link.info().size);
         link.close();
         bury_lane(lane);
         make_stale(route, reason);
@@ -239,7 +245,7 @@ void RelayCore::link_ready(UpstreamLink& link) {
         return;
     }
     route.stale_reason.clear();
-    route.unknown_there = false;
+    route.unknown_there = route.untrue = false;
     if (!pin_) {
         pin(route, fingerprint_in(link.info().description).value_or(""));
     }
@@ -280,6 +286,29 @@ std::string RelayCore::unsuitable(const Lane& lane) const {
         }
     }
     return wrong_content(*lane.route, fingerprint_in(info.description).value_or(""));
+}
+
+// The image is not the one that was verified, so that the session would have this copy alone. Why
+// another should have its turn before; empty when it need not.
+std::string RelayCore::doubt(const Lane& lane) const {
+    const Location& row = lane.route->upstream.location;
+    const std::string shown = fingerprint_in(lane.link->info().description).value_or("");
+    const bool other_image =
+        !row.digest.empty() && !row.fingerprint.empty() && row.fingerprint != shown;
+    const Time now = services_.loop.now();
+    const bool others = std::ranges::any_of(routes_, [&](const auto& route) {
+        return route.get() != lane.route && !route->doubted && may_serve(*route, now);
+    });
+    return !pin_ && plan_.traits.read_only && other_image && others
+               ? "its image is not the one that the catalog has"
+               : "";
+}
+
+void RelayCore::note_size(Route& route, std::uint64_t shown) {
+    route.untrue = shown != route.upstream.location.size;
+    if (route.untrue && plan_.untrue) {
+        plan_.untrue(route.upstream.location);
+    }
 }
 
 void RelayCore::link_failed(UpstreamLink& link, LinkError error, const std::string& reason) {

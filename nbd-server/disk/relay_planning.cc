@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <chrono>
 #include <utility>
 
 #include "nbd-server/disk/disk_description.h"
@@ -101,6 +102,11 @@ Result<RelayPlan> RelayPlanner::plan(const DiskName& disk, bool writable,
                    .ask_again = {},
                    .before_first_write = {},
                    .leased_for = {}};
+    if (untrue_) {
+        plan.untrue = [rows = untrue_, disk](const Location& row) {
+            rows->note(disk, row, std::chrono::steady_clock::now());
+        };
+    }
     plan.ask_again = [planner = *this, disk, granted, asker,
                       written = first.server]() -> Result<std::vector<Upstream>> {
         const auto again = planner.resolver_.resolve(disk, granted);

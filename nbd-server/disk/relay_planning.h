@@ -10,6 +10,7 @@
 
 #pragma once
 
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -24,9 +25,10 @@ class RelayPlanner {
    public:
     // OWN_SITE as Resolver's.
     RelayPlanner(Catalog& catalog, std::string own_server, std::string own_site,
-                 const Liveness* liveness = nullptr)
+                 const Liveness* liveness = nullptr, std::shared_ptr<UntrueRows> untrue = nullptr)
         : catalog_(&catalog),
-          resolver_(catalog, std::move(own_server), std::move(own_site), liveness) {}
+          untrue_(std::move(untrue)),
+          resolver_(catalog, std::move(own_server), std::move(own_site), liveness, untrue_.get()) {}
 
     // WRITABLE is granted when the first location allows it (that which was written last, if it
     // can be had); the plan then holds that location only, because writes go to one image. Signpost
@@ -37,6 +39,7 @@ class RelayPlanner {
     Result<Referral> resolve_for_writing(const DiskName& disk) const;
 
     Catalog* catalog_;
+    std::shared_ptr<UntrueRows> untrue_;  // plans fill it; null: each row is believed
     Resolver resolver_;
 };
 

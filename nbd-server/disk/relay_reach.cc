@@ -64,7 +64,9 @@ Error RelayCore::out_of_reach() const {
                             trouble_of(*route));
         ++named;
     }
-    return {Errc::unavailable, std::move(text)};
+    const bool untrue =
+        std::ranges::any_of(routes_, [](const auto& route) { return route->untrue; });
+    return {untrue ? Errc::conflict : Errc::unavailable, std::move(text)};
 }
 
 std::string RelayCore::trouble_of(const Route& route) const {

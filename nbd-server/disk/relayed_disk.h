@@ -54,6 +54,10 @@ struct RelayPlan {
     // its server shows. Empty: nobody wants to know.
     std::function<void(const Location& copy, const std::string& fingerprint)> pinned = {};
 
+    // Told, on the loop, of a copy that is not of the size that the catalog says. Empty: nobody
+    // wants to know.
+    std::function<void(const Location& row)> untrue = {};
+
     // Runs before the first write is sent, on a thread that may block: the place to say that copies
     // are equal no more. A failure fails the write with EIO. Empty: nothing to do.
     std::function<Result<void>()> before_first_write = {};

@@ -191,7 +191,8 @@ class Session final : private EventLoop::Watcher,
     std::unique_ptr<wire::ServerHandshake> handshake_;
     std::shared_ptr<const Policy> policy_;
     std::optional<TicketClaims> ticket_;
-    bool asking_ = false;  // a question is with another thread, since asked_at_
+    unsigned reopened_ = 0;  // for the question: as the catalog was wrong about a copy
+    bool asking_ = false;    // a question is with another thread, since asked_at_
     EventLoop::Time asked_at_{};
     bool list_waits_ = false;  // the next page of an export list, for the client to read this one
     std::string opened_name_;

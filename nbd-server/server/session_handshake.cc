@@ -20,6 +20,7 @@ using Question = wire::ServerHandshake::Question;
 using Purpose = wire::ServerHandshake::Purpose;
 
 constexpr std::size_t kListPage = 1000;
+constexpr unsigned kMostReopened = 4;
 
 wire::ServerHandshake::Tls tls_of(const Policy& policy, const ClientIdentity& client) {
     using Tls = wire::ServerHandshake::Tls;
@@ -119,6 +120,7 @@ void Session::follow(Outcome outcome) {
 void Session::answer_question() {
     switch (handshake_->question().kind) {
         case Question::Kind::open_export:
+            reopened_ = 0;
             open_export();
             break;
         case Question::Kind::list:
@@ -250,6 +252,12 @@ void Session::reached(const Result<void>& answer) {
         accept();
     } else {
         disk_.reset();
+        if (answer.error().code == Errc::conflict && ++reopened_ < kMostReopened) {
+            service_.log().info(fmt::format("session {}: '{}' is opened anew: {}", number_,
+                                            escaped(opened_name_), answer.error().message));
+            open_export();
+            return;
+        }
         refuse_export(answer.error());
     }
     negotiate_on();

@@ -3,7 +3,9 @@
 // Whether a relayed disk can be had, as a client that chooses it is told: RelayCore::reach().
 
 #include <future>
+#include <string>
 
+#include "nbd-server/disk/image_fingerprint.h"
 #include "tests/unit/disk/relay_fixture.h"
 
 namespace signpost::test {
@@ -92,6 +94,48 @@ TEST_F(RelayReach, AnUnsuitableServerIsNamedWithTheReason) {
     EXPECT_NE(answer.error().message.find("is on beta, from which it cannot be had: "),
               std::string::npos)
         << answer.error().message;
+}
+
+TEST_F(RelayReach, ACopyOfAnotherSizeIsTheCatalogsMistake) {
+    Upstream beta = upstream_of(beta_, "beta");
+    beta.location.size = kSize + 512;
+    std::string untrue;
+    plan_.untrue = [&](const Location& row) { untrue = row.server; };
+    open({beta});
+    const auto answer = ask().get();
+    ASSERT_FALSE(answer.has_value());
+    EXPECT_EQ(answer.error().code, Errc::conflict);
+    EXPECT_EQ(untrue, "beta");
+}
+
+// beta shows another image than the one that was verified, gamma the right one.
+class RelayDoubt : public RelayReach {
+   protected:
+    void open_both() {
+        FaultServer::Manners changed;
+        changed.description = describe_with_fingerprint("raw", "r-" + std::string(32, '2'));
+        beta_.set_manners(changed);
+        Upstream beta = upstream_of(beta_, "beta", kDigest);
+        beta.location.fingerprint = "r-" + std::string(32, '1');
+        open({beta, upstream_of(gamma_, "gamma", kDigest)});
+    }
+
+    const std::string kDigest = "sha256-4m:" + std::string(64, 'd');
+};
+
+TEST_F(RelayDoubt, AnotherImageThanTheVerifiedOneIsThereForWhenNoOtherIs) {
+    open_both();
+    ASSERT_TRUE(ask().get().has_value());
+    ASSERT_EQ(read(0, 4096), 0);
+    EXPECT_EQ(beta_.reads(), 0);
+    EXPECT_EQ(gamma_.reads(), 1);
+}
+
+TEST_F(RelayDoubt, AloneItServes) {
+    gamma_.kill();
+    open_both();
+    ASSERT_TRUE(ask().get().has_value());
+    EXPECT_EQ(read(0, 4096), 0);
 }
 
 TEST_F(RelayReach, ManyWhoAskAtOnceAreAllTold) {

@@ -26,6 +26,56 @@ std::string read_reply(std::uint64_t cookie, std::uint64_t offset, std::uint64_t
     return simple_reply(cookie, 0, HeldDisk::bytes_at(offset, length));
 }
 
+// Cannot be had, because the catalog was wrong about it.
+class UntrueDisk final : public Disk {
+   public:
+    UntrueDisk(FakeFederation& federation, std::shared_ptr<Disk> next)
+        : federation_(federation), next_(std::move(next)) {
+        traits_.size = HeldDisk::kSize;
+        traits_.relayed = true;
+    }
+
+    const DiskTraits& traits() const override { return traits_; }
+
+    void reach(Told told) override {
+        ++asked;
+        if (next_ != nullptr) {
+            federation_.disks["a"] = next_;
+        }
+        told(fail(Errc::conflict, "is on beta, which shows another size"));
+    }
+
+    int asked = 0;
+
+   private:
+    void start(Request& request) override { request.done(request, EIO); }
+
+    FakeFederation& federation_;
+    std::shared_ptr<Disk> next_;
+    DiskTraits traits_;
+};
+
+TEST_F(SessionTest, ADiskOfWhichTheCatalogWasWrongIsOpenedAnew) {
+    const auto good = add_disk("a", &loop());
+    good->release();
+    federation_->disks["a"] = std::make_shared<UntrueDisk>(*federation_, good);
+    RawClient client = open("a");
+    client.send(request(kRead, 0, 9, 0, 100000));
+    client.expect(read_reply(9, 0, 100000));
+}
+
+TEST_F(SessionTest, AMistakeThatStaysIsToldInTheEnd) {
+    const auto bad = std::make_shared<UntrueDisk>(*federation_, nullptr);
+    federation_->disks["a"] = bad;
+    RawClient client = connect();
+    client.send(go("a"));
+    wait_until([&] { return log_.has("which shows another size"); });
+    client.leave();
+    wait_ended();
+    EXPECT_GE(bad->asked, 2);
+    EXPECT_LE(bad->asked, 10);
+}
+
 // Each behaviour with a disk that has a thread for each request, and with one that lives on a loop.
 class EitherDisk : public SessionTest, public testing::WithParamInterface<bool> {
    protected:
