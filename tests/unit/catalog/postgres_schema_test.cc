@@ -8,6 +8,7 @@
 
 #include "catalog/postgres_catalog.h"
 #include "catalog/postgres_pool.h"
+#include "catalog/postgres_queries.h"
 #include "tests/unit/catalog/postgres_cluster.h"
 #include "tests/unit/catalog/sample_records.h"
 
@@ -53,6 +54,14 @@ TEST_F(PostgresSchema, TablesAreMadeInCreateModeOnly) {
     EXPECT_TRUE(open());
     EXPECT_TRUE(open(OpenMode::existing));
     EXPECT_EQ(open(OpenMode::existing).value()->schema_version(), 1);
+}
+
+// It takes seconds, which no statement's timeout ends.
+TEST_F(PostgresSchema, PlansAreNeverCompiled) {
+    RawPostgres raw(uri_);
+    raw.run("SET jit = on");
+    raw.run(std::string(pg::kConfigure.text));
+    EXPECT_EQ(raw.ask("SHOW jit"), "off\n");
 }
 
 TEST_F(PostgresSchema, ThoseWhoStartTogetherMakeOneCatalog) {
