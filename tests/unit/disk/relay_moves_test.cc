@@ -4,6 +4,7 @@
 // longer, or because a better one is back.
 
 #include <atomic>
+#include <mutex>
 #include <thread>
 
 #include "tests/unit/disk/relay_fixture.h"
@@ -27,12 +28,19 @@ class RelayMoves : public RelayTest {
         gamma_upstream_.rank = gammas_rank;
         plan_.ask_again = [this]() -> Result<std::vector<Upstream>> {
             ++asked_;
+            const std::lock_guard lock(mutex_);
             return answer_;
         };
-        answer_ = {beta_upstream_, gamma_upstream_};
-        open(answer_);
+        say({beta_upstream_, gamma_upstream_});
+        open({beta_upstream_, gamma_upstream_});
         ASSERT_EQ(read(0, 4096), 0);
         ASSERT_EQ(beta_.connections(), 1);
+    }
+
+    // What the catalog says from now on.
+    void say(std::vector<Upstream> answer) {
+        const std::lock_guard lock(mutex_);
+        answer_ = std::move(answer);
     }
 
     void fail_over_and_bring_beta_back() {
@@ -59,13 +67,14 @@ class RelayMoves : public RelayTest {
     FaultServer gamma_{pattern(kSize, 1)};
     Upstream beta_upstream_;
     Upstream gamma_upstream_;
+    std::mutex mutex_;  // guards answer_
     std::vector<Upstream> answer_;
     std::atomic<int> asked_{0};
 };
 
 TEST_F(RelayMoves, LeaveAServerThatTheCatalogNamesNoLonger) {
     begin(false);
-    answer_ = {gamma_upstream_};
+    say({gamma_upstream_});
     engine_->catalog_changed();
     while (gamma_.reads() == 0) {
         read_good();
@@ -81,7 +90,7 @@ TEST_F(RelayMoves, LeaveAServerThatTheCatalogNamesNoLonger) {
 
 TEST_F(RelayMoves, LeaveWhileNothingIsRead) {
     begin(false);
-    answer_ = {gamma_upstream_};
+    say({gamma_upstream_});
     engine_->catalog_changed();
     while (beta_.farewells() == 0) {
         std::this_thread::yield();
@@ -94,7 +103,7 @@ TEST_F(RelayMoves, LeaveWhileNothingIsRead) {
 TEST_F(RelayMoves, StayWhereNobodyElseHasTheContent) {
     begin(false);
     gamma_upstream_.location.digest = "sha256-4m:bb";
-    answer_ = {gamma_upstream_};
+    say({gamma_upstream_});
     engine_->catalog_changed();
     while (asked_ == 0) {
         read_good();
@@ -105,7 +114,7 @@ TEST_F(RelayMoves, StayWhereNobodyElseHasTheContent) {
 
 TEST_F(RelayMoves, LeftServerServesWhenTheOtherOneDies) {
     begin(false);
-    answer_ = {gamma_upstream_};
+    say({gamma_upstream_});
     engine_->catalog_changed();
     while (gamma_.reads() == 0) {
         read_good();
