@@ -99,6 +99,9 @@ class CheckerTest(unittest.TestCase):
     def test_what_the_machine_stood_still_counts_for_nobody(self):
         self.assertEqual(self.judge([self.read(20, 22)], standstills=[(20.2, 21.8)]), [])
 
+    def test_a_bound_is_extended_by_what_was_measured_only(self):
+        self.assertTrue(self.judge([self.read(20, 23)], standstills=[(20.2, 21.2)]))
+
     def test_a_refusal_while_the_machine_stands_still_is_not_judged(self):
         refused = [self.open(20, 20.5, "refused: 2")]
         self.assertEqual(self.judge(refused, standstills=[(19.7, 20.1)]), [])
@@ -130,7 +133,7 @@ class CheckerTest(unittest.TestCase):
         refused = [self.open(20, 20.1, "refused: 2")]
         stopped = fault("database-stop", [], 15, 30)
         self.assertTrue(self.judge(refused, [stopped]))
-        apart = fault("split", ["s3", "s1", "s2"], 15, 30, {"database nodes": [0]})
+        apart = fault("split", ["s3", "s1", "s2"], 8, 30, {"database nodes": [0]})
         self.assertTrue(self.judge(refused, [apart]))
         self.assertEqual(self.judge(refused, [stopped, apart]), [])
 
@@ -152,6 +155,37 @@ class CheckerTest(unittest.TestCase):
         self.assertEqual(self.judge([self.read(20, 32, "EIO")], events), [])
         self.assertTrue(self.judge([self.read(5, 8, "EIO")], events))
 
+    def test_what_has_rotted_is_good_nowhere_but_elsewhere(self):
+        events = [fault("rot", ["s1", DISK], 10, 12), fault("freeze", ["s2"], 0, 99)]
+        self.assertEqual(self.judge([self.read(20, 32, "EIO")], events), [])
+        self.assertTrue(self.judge([self.read(20, 20.1, digest=sha(100, 512))], events))
+
+    def writes(self, name, *times):
+        return [["write", time, time + 0.1, name, 0, f"{name} {time}", None] for time in times]
+
+    def judge_writers(self, records, events=()):
+        history = checker.History(list(events), DISKS, [])
+        return [text for _, text in checker.check_writers(history, records)[0]]
+
+    def test_one_writer_takes_over_from_another_when_its_server_has_gone(self):
+        gone = [fault("writer", ["w1", "w2"], 10, 40)]
+        records = self.writes("a0", 1, 9) + self.writes("a1", 27, 50)
+        self.assertEqual(self.judge_writers(records, gone), [])
+        self.assertIn("a1 writes, though a0 is well", self.judge_writers(records)[0])
+
+    def test_two_writers_at_once_are_found(self):
+        gone = [fault("writer", ["w1", "w2"], 10, 40)]
+        records = self.writes("a0", 1, 9, 41) + self.writes("a1", 27, 50)
+        self.assertIn("two writers", self.judge_writers(records, gone)[0])
+
+    def test_a_disk_that_nobody_may_write_any_more_is_found(self):
+        gone = [fault("writer", ["w1", "w2"], 10, 40)]
+        self.assertIn("no other writer", self.judge_writers(self.writes("a0", 1, 9), gone)[0])
+        late = self.writes("a0", 1, 9) + self.writes("a1", 36)
+        self.assertIn("no other writer", self.judge_writers(late, gone)[0])
+        back = [fault("writer", ["w1", "w2"], 10, 20)]
+        self.assertEqual(self.judge_writers(self.writes("a0", 1, 9, 21), back), [])
+
     def test_a_storm_of_connects_is_found(self):
         history = checker.History([fault("cut", ["s1", "s3"], 10, 20)], DISKS, [])
         names = {"a": "s1", "b": "s3"}
@@ -168,7 +202,7 @@ class PlanTest(unittest.TestCase):
     READ = {f"disk{number}": ["s1", "s2", "s3"] for number in range(4)}
 
     def make(self, seed):
-        return plan.make(seed, self.SERVERS, self.READ, 60)
+        return plan.make(seed, self.SERVERS, self.READ, 60, rotting={"rot": ["s1", "s2", "s3"]})
 
     def test_a_seed_is_one_plan(self):
         self.assertEqual(self.make(7), self.make(7))
@@ -176,7 +210,7 @@ class PlanTest(unittest.TestCase):
 
     def test_all_kinds_come_and_none_comes_late(self):
         faults = [fault_ for seed in range(50) for fault_ in self.make(seed)]
-        self.assertEqual({fault_.kind for fault_ in faults}, set(plan.KINDS) - {"move"})
+        self.assertEqual({fault_.kind for fault_ in faults}, set(plan.KINDS))
         self.assertLessEqual(max(fault_.end() for fault_ in faults), 60 - plan.HEAL)
 
     def test_one_server_has_one_fault_of_its_process_at_a_time(self):
@@ -186,6 +220,12 @@ class PlanTest(unittest.TestCase):
                 for later in faults[number + 1:]:
                     if later.who == earlier.who:
                         self.assertGreater(later.start, earlier.end())
+
+
+    def test_each_disk_is_moved_or_copied_or_rots_once(self):
+        for seed in range(20):
+            disks = [fault_.who[-1] for fault_ in self.make(seed) if fault_.kind in plan.FOR_GOOD]
+            self.assertEqual(len(disks), len(set(disks)))
 
 
 if __name__ == "__main__":

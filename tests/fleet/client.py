@@ -6,7 +6,8 @@
     client.py CONFIGURATION RECORDS --sweep  a piece of each disk through each server, once
 
 The configuration is JSON: {"servers": {NAME: ADDRESS}, "disks": {NAME: {"size": BYTES, "holders":
-[SERVER]}}, "until": SECONDS, "patience": SECONDS}. A record is one line of JSON: ["open", begun,
+[SERVER], "through": [SERVER]}}, "until": SECONDS, "patience": SECONDS}; a disk with "through" is
+read through these servers only. A record is one line of JSON: ["open", begun,
 ended, session, server, disk, error] or ["read", begun, ended, session, server, disk, offset,
 length, sha256, error]. An error is null, or one of NBD's (EIO), or "lost" (the connection ended) or
 "hung" (no answer for as long as the client was patient).
@@ -126,7 +127,7 @@ class Client:
     def random_session(self):
         disk = self.choice.choice(sorted(self.disks))
         size, holders = self.disks[disk]["size"], self.disks[disk]["holders"]
-        servers = sorted(self.servers)
+        servers = self.ways(disk)
         if self.choice.random() < 0.8:
             servers = [server for server in servers if server not in holders] or servers
         server = self.choice.choice(servers)
@@ -144,9 +145,12 @@ class Client:
             time.sleep(PAUSE_MS / 1000)
         handle.aio_disconnect()
 
+    def ways(self, disk):
+        return sorted(self.disks[disk].get("through") or self.servers)
+
     def sweep(self):
         for disk in sorted(self.disks):
-            for server in sorted(self.servers):
+            for server in self.ways(disk):
                 handle, session = self.open(server, disk)
                 if handle:
                     self.read(handle, (session, server, disk),

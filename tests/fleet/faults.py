@@ -29,7 +29,7 @@ class Faults:
         self.locks = collections.defaultdict(threading.Lock)
         self.happened = []
         self.problems = []
-        self.refused = []  # moves that could not even be asked for
+        self.refused = []  # what could not even be asked for
 
     def carry_out(self, faults):
         threads = [threading.Thread(target=self.carry_out_one, args=(fault,)) for fault in faults]
@@ -141,19 +141,66 @@ class Faults:
                 node.start()
         return undo
 
+    # An operator, who tries again later what the catalog does not take.
+
+    def ask(self, fault, *words):
+        """What to call for another try; it says whether there was success."""
+        asked = [False]
+
+        def once():
+            asked[0] = asked[0] or self.simulation.command.run(*words).returncode == 0
+            return asked[0]
+
+        def again():
+            if not once():
+                self.refused.append(fault.number)
+            return asked[0]
+        once()
+        return again
+
+    def insist(self, *words):
+        deadline = time.monotonic() + 2 * plan.HEAL
+        while self.simulation.command.run(*words).returncode != 0:
+            if time.monotonic() > deadline:
+                raise RuntimeError("not taken: signpost " + " ".join(words))
+            time.sleep(0.5)
+
     def do_move(self, fault):
         source, target, disk = fault.who
-        words = ("move", disk, "--from", source, "--to", target, "--detach")
+        return self.ask(fault, "move", disk, "--from", source, "--to", target, "--detach")
 
-        def ask():
-            result = self.simulation.command.run(*words)
-            return result.returncode == 0 or result.stderr
+    def do_copy(self, fault):
+        target, disk = fault.who
+        server = self.servers[target]
+        again = self.ask(fault, "copy", disk, "--to", target, "--rate", "2M", "--detach")
+        self.sleep_until(fault.start + fault.seconds / 2)
+        server.kill()
+        server.clock = fault.detail["clock"]
 
-        def ask_again():
-            if asked is not True and ask() is not True:
-                self.refused.append(fault.number)
-        asked = ask()
-        return ask_again
+        def undo():
+            server.start()
+            again()
+        return undo
+
+    def do_drain(self, fault):
+        again = self.ask(fault, "servers", "drain", fault.who[0])
+
+        def undo():
+            if again():
+                self.insist("servers", "drain", "--off", fault.who[0])
+        return undo
+
+    def do_rot(self, fault):
+        self.simulation.rotting_images.rot(fault.detail["place"])
+        return lambda: None
+
+    def do_writer(self, fault):
+        server = self.simulation.writable[fault.who[0]]
+        if fault.detail["how"] == "kill":
+            server.kill()
+            return server.start
+        server.freeze()
+        return server.thaw
 
     # The catalog's rows. Each rows_… gives two statements: what spoils them, and what mends them.
 

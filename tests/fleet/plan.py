@@ -28,8 +28,14 @@ KINDS = {
     "database-full": (1, 1, 5),
     "state-full": (1, 2, 8),  # a server's own state has no room
     "rows": (3, 2, 9),  # hostile rows in the catalog
-    "move": (0, 1, 4),  # an operator moves a disk to another server; only when asked for
+    "move": (1, 1, 4),  # an operator moves a disk to another server
+    "copy": (1, 1, 4),  # or copies it, and the server that does it is killed
+    "drain": (2, 2, 9),  # sends its clients elsewhere
+    "rot": (1, 1, 4),  # a bit of a disk flips
+    "writer": (2, 19, 26),  # the server of the one who writes is killed, or frozen beyond its lease
 }
+FOR_GOOD = ("move", "copy", "rot", "writer")  # what comes once for each disk
+LONG_ENOUGH = 45  # seconds of a run, for somebody else to become the writer
 CLOCKS = (0, 0, 7200, -7200)
 ROWS = ("export", "whole", "fingerprint", "digest", "generation", "size", "size-huge", "uri-other",
         "uri-program", "uri-local", "uri-control", "name", "vanish")
@@ -61,21 +67,28 @@ def resources(fault):
         return {"database"}
     if fault.kind == "move":
         return {fault.who[2]}  # once: two holders must stay
+    if fault.kind == "copy":
+        return set(fault.who)
+    if fault.kind in ("rot", "writer"):
+        return {fault.who[-1]}
     return set()
 
 
-def make(seed, servers, disks, seconds, kinds=None):
-    """DISKS: name → holders, of the disks that are read."""
+def make(seed, servers, disks, seconds, kinds=None, rotting=()):
+    """DISKS: name → holders, of the disks that are read; those of ROTTING may rot where their first
+    holder is, and have no other fault of their own."""
     choice = random.Random(f"plan {seed}")
-    kinds = sorted(kinds or [kind for kind in KINDS if KINDS[kind][0] > 0])
+    kinds = sorted(kinds or KINDS)
+    if seconds < LONG_ENOUGH:
+        kinds = [kind for kind in kinds if kind != "writer"]
     last = seconds - HEAL - AFTERWARDS
     faults = []
     now = QUIET_START
     while now < last - 0.5:
-        kind = choice.choices(kinds, [KINDS[kind][0] or 2 for kind in kinds])[0]
+        kind = choice.choices(kinds, [KINDS[kind][0] for kind in kinds])[0]
         _, shortest, longest = KINDS[kind]
         fault = Fault(len(faults), round(now, 2), round(choice.uniform(shortest, longest), 2), kind,
-                      *victims(choice, kind, servers, disks))
+                      *victims(choice, kind, servers, disks, rotting))
         fault.seconds = round(min(fault.seconds, last - fault.start), 2)
         if not any(is_in_the_way(fault, earlier) for earlier in faults):
             faults.append(fault)
@@ -87,15 +100,23 @@ def make(seed, servers, disks, seconds, kinds=None):
 
 def is_in_the_way(fault, earlier):
     # Starts, fail-overs and undoing take a while; a move is for good.
-    over = earlier.end() + 1.5 <= fault.start and earlier.kind != "move"
-    return not over and resources(fault) & resources(earlier)
+    over = earlier.end() + 1.5 <= fault.start
+    shared = resources(fault) & resources(earlier)
+    if earlier.kind in FOR_GOOD and fault.kind in FOR_GOOD:
+        return bool(shared)
+    return not over and bool(shared)
 
 
-def victims(choice, kind, servers, disks):
+def victims(choice, kind, servers, disks, rotting):
     """(who, detail) of a fault of this kind."""
+    if kind == "rot":
+        disk = choice.choice(sorted(rotting))
+        return [rotting[disk][0], disk], {"place": round(choice.random(), 4)}
+    if kind == "writer":
+        return ["w1", "w2"], {"how": choice.choice(("kill", "freeze"))}
     if kind == "kill":
         return [choice.choice(servers)], {"clock": choice.choice(CLOCKS)}
-    if kind in ("freeze", "no-catalog", "state-full"):
+    if kind in ("freeze", "no-catalog", "state-full", "drain"):
         return [choice.choice(servers)], None
     if kind in ("one-way", "cut", "flaky"):
         return choice.sample(servers, 2), None
@@ -108,6 +129,10 @@ def victims(choice, kind, servers, disks):
         disk = choice.choice(sorted(disks))
         others = [server for server in servers if server not in disks[disk]]
         return [choice.choice(disks[disk]), choice.choice(others), disk], None
+    if kind == "copy":
+        disk = choice.choice(sorted(disks))
+        others = [server for server in servers if server not in disks[disk]]
+        return [choice.choice(others), disk], {"clock": choice.choice(CLOCKS)}
     if kind == "rows":
         disk = choice.choice(sorted(disks))
         server = choice.choice(disks[disk])
