@@ -97,7 +97,8 @@ Result<std::unique_ptr<Catalog>> open_catalog(std::string_view url, OpenMode mod
     if (error)
         return fail(Errc::io, fmt::format("catalog {} cannot be located: {}", escaped(*path),
                                           error.message()));
-    if (mode == OpenMode::create && url == default_catalog_url())
+    const bool makes = mode == OpenMode::create || mode == OpenMode::import;
+    if (makes && url == default_catalog_url())
         if (auto made = make_default_directory(absolute); !made)
             return std::unexpected(std::move(made.error()));
     return SqliteCatalog::open(absolute.string(), mode);

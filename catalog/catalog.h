@@ -65,6 +65,7 @@ struct Restoration {
     // nor in SERVERS is left out.
     std::vector<DiskRecord> disks = {};
     std::vector<DiskName> vanished = {};
+    std::vector<WriterLease> writers = {};  // each replaces the last one of its disk
     // Servers and disks are all there are: any others go.
     bool complete = false;
     // Not empty: only this server's locations are put, replaced or (vanished, complete) removed.

@@ -446,6 +446,8 @@ Result<void> MemoryCatalog::restore(const Restoration& records) {
     }
     for (const DiskRecord* disk : *ordered)
         restore_disk(*disk, records.only_of);
+    for (const WriterLease& lease : records.writers)
+        writers_.insert_or_assign(lease.disk, lease);
     generation_ = std::max(generation_, newest_in(records));
     ++sequence_;
     return {};
@@ -468,6 +470,7 @@ Result<void> MemoryCatalog::begin_import() {
     servers_.clear();
     site_costs_.clear();
     jobs_.clear();
+    writers_.clear();
     importing_ = true;
     ++sequence_;
     return {};

@@ -280,17 +280,23 @@ inline constexpr PostgresStatement kJobs{
     "jobs",
     SIGNPOST_JOBS " WHERE ($1 = '' OR target = $1) AND (state < 2 OR updated >= " SIGNPOST_NOW(
         "$2") " - $3::bigint) ORDER BY created, id LIMIT 10000"};
+// Of these none but one can be, unless somebody else has written into the table.
+inline constexpr PostgresStatement kRivalJobs{
+    "rival_jobs",
+    SIGNPOST_JOBS " WHERE disk_name = $1 AND target = $2 AND state < 2 LIMIT 10000"};
 #undef SIGNPOST_JOBS
-inline constexpr PostgresStatement kRivalJob{
-    "rival_job",
-    "SELECT 1 FROM signpost.job WHERE disk_name = $1 AND target = $2 AND state < 2 LIMIT 1"};
+inline constexpr PostgresStatement kDeleteRivalJobs{
+    "delete_rival_jobs",
+    "DELETE FROM signpost.job WHERE disk_name = $1 AND target = $2 AND state < 2"};
 inline constexpr PostgresStatement kPutJob{
     "put_job",
     "INSERT INTO signpost.job (id, kind, disk_name, target, source, rate, state, size, done,"
     " message, created, updated) VALUES ($1, $2::smallint, $3, $4, $5, $6::bigint, $7::smallint,"
     " $8::bigint, $9::bigint, $10, $11::bigint, $12::bigint) ON CONFLICT (id) DO UPDATE SET"
-    " state = excluded.state, size = excluded.size, done = excluded.done,"
-    " message = excluded.message, updated = excluded.updated"};
+    " kind = excluded.kind, disk_name = excluded.disk_name, target = excluded.target,"
+    " source = excluded.source, rate = excluded.rate, state = excluded.state,"
+    " size = excluded.size, done = excluded.done, message = excluded.message,"
+    " created = excluded.created, updated = excluded.updated"};
 inline constexpr PostgresStatement kCountJobs{"count_jobs", "SELECT count(*) FROM signpost.job"};
 inline constexpr PostgresStatement kForgetJobs{
     "forget_jobs", "DELETE FROM signpost.job WHERE state >= 2 AND updated < $1::bigint"};

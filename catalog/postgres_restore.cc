@@ -8,6 +8,7 @@
 #include "catalog/postgres_publish.h"
 #include "catalog/postgres_queries.h"
 #include "catalog/postgres_servers.h"
+#include "catalog/postgres_small_tables.h"
 
 namespace signpost {
 
@@ -156,6 +157,8 @@ Result<void> restore_records(PostgresConnection& connection, const Restoration& 
     delete_named(connection, only_id, names, wait);
     in_pieces(connection, wait, rows_of(records, ordered, ids),
               [&](std::span<const Row> rows) { put_rows(connection, rows); });
+    for (const WriterLease& lease : records.writers)
+        restore_writer(connection, lease);
     raise_generation(connection, static_cast<std::int64_t>(newest_in(records)));
     return {};
 }

@@ -32,6 +32,18 @@ std::optional<Job> lock_job(PostgresConnection& connection, const std::string& i
     return read_first(connection.run(pg::kJob, PostgresParameters().add(id)), job_in);
 }
 
+// Rows that break the rules are no jobs: they make room.
+bool has_rival(PostgresConnection& connection, const Job& job) {
+    const auto place = PostgresParameters().add(job.disk.str()).add(job.target);
+    const auto answer = connection.run(pg::kRivalJobs, place);
+    SkipCount skipped{0};
+    if (!read_all(answer, job_in, skipped).empty())
+        return true;
+    if (skipped > 0)
+        connection.queue(pg::kDeleteRivalJobs, place);
+    return false;
+}
+
 void store_job(PostgresConnection& connection, const Job& job) {
     connection.queue(pg::kPutJob, PostgresParameters()
                                       .add(job.id)
@@ -66,9 +78,7 @@ std::uint64_t count(PostgresConnection& connection, const PostgresStatement& sta
 Result<bool> put_job(PostgresConnection& connection, const Job& job, std::int64_t now) {
     connection.queue(pg::kForgetJobs, PostgresParameters().add(forget_jobs_before(now)));
     const auto held = lock_job(connection, job.id);
-    const auto rival =
-        connection.run(pg::kRivalJob, PostgresParameters().add(job.disk.str()).add(job.target));
-    const auto stored = job_to_put(job, held, rival.rows() > 0, now);
+    const auto stored = job_to_put(job, held, has_rival(connection, job), now);
     if (!stored)
         return std::unexpected(stored.error());
     if (!held)
@@ -94,6 +104,11 @@ Result<bool> report_job(PostgresConnection& connection, const Job& job, std::int
     if (*stored)
         store_job(connection, **stored);
     return *stored && is_final((*stored)->state);
+}
+
+void restore_writer(PostgresConnection& connection, const WriterLease& lease) {
+    connection.queue(pg::kAddWriter, PostgresParameters().add(lease.disk.str()));
+    store_writer(connection, lease);
 }
 
 Result<WriterLease> take_writer(PostgresConnection& connection, const DiskName& disk,

@@ -20,6 +20,7 @@ Result<bool> report_job(PostgresConnection& connection, const Job& job, std::int
 Result<WriterLease> take_writer(PostgresConnection& connection, const DiskName& disk,
                                 std::string_view server, std::string_view writer, std::int64_t now);
 void release_writer(PostgresConnection& connection, const WriterLease& lease);
+void restore_writer(PostgresConnection& connection, const WriterLease& lease);
 std::optional<WriterLease> read_writer(PostgresConnection& connection, const DiskName& disk);
 
 std::vector<SiteCost> read_site_costs(PostgresConnection& connection, SkipCount& skipped);

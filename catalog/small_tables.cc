@@ -13,6 +13,8 @@ namespace signpost {
 namespace {
 
 constexpr std::size_t kJobIdDigits = 32;
+// So that there are fences left after one that was restored.
+constexpr std::uint64_t kMaxFence = std::uint64_t{1} << 61;
 
 std::string text_of(const StoreRow& row, int column) {
     return std::string(row.text(column).value_or(""));
@@ -159,6 +161,14 @@ Result<void> check_writer(std::string_view server, std::string_view writer) {
                                                "of UTF-8 text without control characters",
                                                escaped(writer)));
     return {};
+}
+
+Result<void> check_lease(const WriterLease& lease) {
+    if (lease.fence < 1 || lease.fence > kMaxFence || lease.expires < 0)
+        return fail(Errc::invalid, fmt::format("the writer's lease of disk {} has an unusable "
+                                               "fence or end",
+                                               escaped(lease.disk.str())));
+    return check_writer(lease.server, lease.writer);
 }
 
 Result<SiteCost> checked_site_cost(const SiteCost& cost) {

@@ -60,6 +60,7 @@ std::optional<SiteCost> site_cost_in(const StoreRow& row);
 // invalid when a caller's breaks one.
 Result<void> check_job(const Job& job);
 Result<void> check_writer(std::string_view server, std::string_view writer);
+Result<void> check_lease(const WriterLease& lease);
 Result<SiteCost> checked_site_cost(const SiteCost& cost);  // FROM before TO
 
 // Finished ones that were updated before then are forgotten.

@@ -152,9 +152,12 @@ inline constexpr std::string_view kJobs =
     " ORDER BY created, id LIMIT 10000";
 inline constexpr std::string_view kPutJob = "INSERT OR REPLACE INTO job (" SIGNPOST_JOB_COLUMNS
                                             ") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+inline constexpr std::string_view kRivalJobs =
+    "SELECT " SIGNPOST_JOB_COLUMNS
+    " FROM job WHERE disk = ? AND target = ? AND state < 2 LIMIT 10000";
 #undef SIGNPOST_JOB_COLUMNS
-inline constexpr std::string_view kRivalJob =
-    "SELECT 1 FROM job WHERE disk = ? AND target = ? AND state < 2 LIMIT 1";
+inline constexpr std::string_view kDeleteRivalJobs =
+    "DELETE FROM job WHERE disk = ? AND target = ? AND state < 2";
 inline constexpr std::string_view kCountJobs = "SELECT count(*) FROM job";
 inline constexpr std::string_view kForgetJobs = "DELETE FROM job WHERE state >= 2 AND updated < ?";
 inline constexpr std::string_view kDeleteJobsOf = "DELETE FROM job WHERE target = ?";

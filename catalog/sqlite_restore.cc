@@ -8,6 +8,7 @@
 #include "catalog/row_check.h"
 #include "catalog/sqlite_publish.h"
 #include "catalog/sqlite_queries.h"
+#include "catalog/sqlite_small_tables.h"
 
 namespace signpost {
 
@@ -50,6 +51,8 @@ class Restorer {
             withdraw_others(kept);
         for (const std::int64_t id : dropped_)
             connection_.use(sql::kDeleteServer).bind(id).run();
+        for (const WriterLease& lease : records_.writers)
+            store_writer(connection_, lease);
         change_.generation = static_cast<std::int64_t>(newest_in(records_));
         add_to_state(connection_, change_);
     }

@@ -13,9 +13,17 @@ std::optional<Job> read_job(Connection& connection, const std::string& id) {
     return row.bind(id).step() ? job_in(row) : std::nullopt;
 }
 
+// Rows that break the rules are no jobs: they make room.
 bool has_rival(Connection& connection, const Job& job) {
-    Statement row = connection.use(sql::kRivalJob);
-    return row.bind(job.disk.str()).bind(job.target).step();
+    {
+        Statement row = connection.use(sql::kRivalJobs);
+        row.bind(job.disk.str()).bind(job.target);
+        while (row.step())
+            if (job_in(row))
+                return true;
+    }
+    connection.use(sql::kDeleteRivalJobs).bind(job.disk.str()).bind(job.target).run();
+    return false;
 }
 
 void store_job(Connection& connection, const Job& job) {
@@ -32,16 +40,6 @@ void store_job(Connection& connection, const Job& job) {
         .bind(job.message)
         .bind(job.created)
         .bind(job.updated)
-        .run();
-}
-
-void store_writer(Connection& connection, const WriterLease& lease) {
-    connection.use(sql::kPutWriter)
-        .bind(lease.disk.str())
-        .bind(lease.server)
-        .bind(lease.writer)
-        .bind(static_cast<std::int64_t>(lease.fence))
-        .bind(lease.expires)
         .run();
 }
 
@@ -94,6 +92,16 @@ Result<void> report_job(Connection& connection, const Job& job, std::int64_t now
     if (is_final((*stored)->state))
         add_to_state(connection, {});
     return {};
+}
+
+void store_writer(Connection& connection, const WriterLease& lease) {
+    connection.use(sql::kPutWriter)
+        .bind(lease.disk.str())
+        .bind(lease.server)
+        .bind(lease.writer)
+        .bind(static_cast<std::int64_t>(lease.fence))
+        .bind(lease.expires)
+        .run();
 }
 
 Result<WriterLease> take_writer(Connection& connection, const DiskName& disk,

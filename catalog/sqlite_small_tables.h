@@ -22,6 +22,7 @@ Result<void> report_job(Connection& connection, const Job& job, std::int64_t now
 Result<WriterLease> take_writer(Connection& connection, const DiskName& disk,
                                 std::string_view server, std::string_view writer, std::int64_t now);
 Result<void> release_writer(Connection& connection, const WriterLease& lease);
+void store_writer(Connection& connection, const WriterLease& lease);
 std::optional<WriterLease> read_writer(Connection& connection, const DiskName& disk);
 
 Result<std::vector<SiteCost>> read_site_costs(Connection& connection, SkipCount& skipped);

@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "catalog/row_check.h"
+#include "catalog/small_tables.h"
 
 namespace signpost {
 
@@ -213,6 +214,9 @@ Result<std::vector<const DiskRecord*>> check_restoration(const Restoration& reco
     if (twice != ordered.end())
         return fail(Errc::invalid,
                     fmt::format("disk {} is there twice", escaped((*twice)->name.str())));
+    for (const WriterLease& lease : records.writers)
+        if (auto checked = check_lease(lease); !checked)
+            return std::unexpected(std::move(checked.error()));
     if (newest_in(records) > kMaxRestoredGeneration)
         return fail(Errc::invalid, "a generation is larger than any that was given out");
     return ordered;

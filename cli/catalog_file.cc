@@ -132,8 +132,23 @@ Location location_in(const Json& json, const DiskName& disk) {
     return location;
 }
 
+constexpr const char* kWriterKey = "last_writer";
+
+LastWriter writer_in(const Json& json, const DiskName& disk) {
+    if (!json.contains(kWriterKey))
+        return std::nullopt;
+    const Json& writer = field(json, kWriterKey);
+    expect_keys(writer, 3);
+    const WriterLease lease{.disk = disk,
+                            .server = text(writer, "server"),
+                            .writer = text(writer, "writer"),
+                            .fence = number<std::uint64_t>(writer, "fence")};
+    good(check_lease(lease));
+    return lease;
+}
+
 DiskRecord disk_in(const Json& json) {
-    expect_keys(json, 2);
+    expect_keys(json, json.contains(kWriterKey) ? 3 : 2);
     DiskRecord disk{good(DiskName::parse(text(json, "disk"))), {}};
     for (const Json& location : array(json, "locations")) {
         disk.locations.push_back(location_in(location, disk.name));
@@ -257,14 +272,18 @@ Result<void> CatalogFileWriter::add(const SiteCost& cost) {
     return line(line_of({{"sites", Json::array({cost.from, cost.to})}, {"cost", cost.cost}}));
 }
 
-Result<void> CatalogFileWriter::add(const DiskRecord& disk) {
+Result<void> CatalogFileWriter::add(const DiskRecord& disk, const LastWriter& writer) {
     if (auto begun = begin(); !begun)
         return begun;
     Json locations = Json::array();
     for (const Location& location : disk.locations)
         locations.push_back(json_of(location));
     ++disks_;
-    return line(line_of({{"disk", disk.name.str()}, {"locations", std::move(locations)}}));
+    Json json{{"disk", disk.name.str()}, {"locations", std::move(locations)}};
+    if (writer)
+        json[kWriterKey] = {
+            {"server", writer->server}, {"writer", writer->writer}, {"fence", writer->fence}};
+    return line(line_of(json));
 }
 
 Result<void> CatalogFileWriter::end(std::uint64_t newest_generation) {
@@ -309,12 +328,12 @@ Result<void> CatalogFileReader::take(std::string_view text_of_line) {
         part_ = Part::servers;
         return {};
     }
-    const auto put = [&](Part part, const std::string& name, auto& count, const auto& record) {
+    const auto put = [&](Part part, const std::string& name, auto& count, const auto&... record) {
         auto taken = come_to(part);
         if (taken)
             taken = follow(name);
         ++count;
-        return taken ? sink_.add(record) : taken;
+        return taken ? sink_.add(record...) : taken;
     };
     // A location has a "server", too; but no line is one.
     if (json.contains("server")) {
@@ -327,7 +346,7 @@ Result<void> CatalogFileReader::take(std::string_view text_of_line) {
     }
     if (json.contains("disk")) {
         const DiskRecord disk = disk_in(json);
-        return put(Part::disks, disk.name.str(), disks_, disk);
+        return put(Part::disks, disk.name.str(), disks_, disk, writer_in(json, disk.name));
     }
     if (!json.contains("end"))
         throw Fault{"it is nothing that this release knows"};

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
 // A catalog as a text file, one JSON object a line: a header with the format's version, the
-// servers, the site costs, the disks with their locations, and an end with what was counted and the
-// sum of all lines before. Each kind is ordered by its names, so equal catalogs give equal files,
-// byte for byte, and a reader needs no memory to see that a name is there twice.
+// servers, the site costs, the disks with their locations and who wrote them last, and an end with
+// what was counted and the sum of all lines before. Each kind is ordered by its names, so equal
+// catalogs give equal files, byte for byte, and a reader needs no memory to see that a name is
+// there twice.
 //
 // A file is not trusted: whatever breaks a rule is refused with the number of its line.
 //
@@ -13,6 +14,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -20,13 +22,16 @@
 
 namespace signpost {
 
+// Who wrote a disk last, where that tells which of several copies is the newest.
+using LastWriter = std::optional<WriterLease>;
+
 // Takes a catalog's records, in the order of a file.
 class CatalogSink {
    public:
     virtual ~CatalogSink() = default;
     virtual Result<void> add(const Server& server) = 0;
     virtual Result<void> add(const SiteCost& cost) = 0;
-    virtual Result<void> add(const DiskRecord& disk) = 0;
+    virtual Result<void> add(const DiskRecord& disk, const LastWriter& writer) = 0;
     // All was added; NEWEST_GENERATION was given out by the catalog that they are from.
     virtual Result<void> end(std::uint64_t newest_generation) = 0;
 };
@@ -53,7 +58,7 @@ class CatalogFileWriter : public CatalogSink {
 
     Result<void> add(const Server& server) override;
     Result<void> add(const SiteCost& cost) override;
-    Result<void> add(const DiskRecord& disk) override;
+    Result<void> add(const DiskRecord& disk, const LastWriter& writer) override;
     Result<void> end(std::uint64_t newest_generation) override;
 
    private:

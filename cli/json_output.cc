@@ -322,6 +322,16 @@ std::string doctor_json(const std::vector<Finding>& findings) {
     return dumped({{"failures", failures}, {"warnings", warnings}, {"findings", list}}, kIndent);
 }
 
+std::string transfer_json(const TransferReport& report) {
+    return dumped({{"target", report.target},
+                   {"servers", report.servers},
+                   {"disks", report.disks},
+                   {"skipped_rows", report.skipped_rows},
+                   {"of_one_moment", report.of_one_moment},
+                   {"disputes", report.disputes}},
+                  kIndent);
+}
+
 std::string catalog_json(const std::string& description) {
     return dumped({{"catalog", description}}, kIndent);
 }

@@ -98,6 +98,16 @@ struct ExplainReport {
     std::int64_t now = 0;
 };
 
+// A catalog or a file that was filled from another.
+struct TransferReport {
+    std::string target;
+    std::uint64_t servers = 0;
+    std::uint64_t disks = 0;
+    std::uint64_t skipped_rows = 0;         // of where they came from
+    bool of_one_moment = true;              // nothing changed there meanwhile
+    std::vector<std::string> disputes = {};  // a line each
+};
+
 struct Finding {
     enum class Level { ok, warning, failure };
 
@@ -134,6 +144,7 @@ std::string status_json(const StatusReport& report);
 std::string explain_json(const ExplainReport& report);
 std::string doctor_json(const std::vector<Finding>& findings);
 std::string job_json(const Job& job, bool dry_run);
+std::string transfer_json(const TransferReport& report);
 std::string catalog_json(const std::string& description);
 
 // A list, an item at a time: `[`, items, `]`, or one item a line.

@@ -60,6 +60,8 @@ _signpost_options_of() {
     jobs) echo "$table" ;;
     'jobs cancel') echo '--dry-run' ;;
     status) echo '--no-header' ;;
+    'catalog import') echo '--merge' ;;
+    'catalog rebuild') echo '--from --merge' ;;
     catalog) echo '--merge --from --dry-run' ;;
     esac
 }
@@ -86,6 +88,9 @@ _signpost_verb() {
                 verb=$word
             elif [[ $verb == servers && $place == 0 && $word == @(list|add|rm|drain) ]]; then
                 verb="servers $word"
+            elif [[ $verb == catalog && $place == 0 && \
+                $word == @(init|export|import|migrate|rebuild) ]]; then
+                verb="catalog $word"
             elif [[ $verb == jobs && $place == 0 && $word == cancel ]]; then
                 verb='jobs cancel'
             elif [[ $verb == sites && $place == 0 && $word == @(list|cost) ]]; then
@@ -105,6 +110,9 @@ _signpost_argument() {
     servers) _signpost_words 'list add rm drain' "$current" ;;
     sites) _signpost_words 'list cost' "$current" ;;
     catalog) _signpost_words 'init export import migrate rebuild' "$current" ;;
+    'catalog import' | 'catalog export' | 'catalog migrate')
+        [[ $place == 0 ]] && mapfile -t COMPREPLY < <(compgen -f -- "$current")
+        ;;
     jobs | 'jobs cancel')
         [[ $place == 0 ]] &&
             _signpost_words "cancel $(_signpost_ask jobs -H -o id)" "$current"
@@ -125,7 +133,13 @@ _signpost() {
     COMPREPLY=()
     _signpost_verb
     case $previous in
-    --server | --to | --from) _signpost_servers "$current" ;;
+    --server | --to) _signpost_servers "$current" ;;
+    --from)
+        case $verb in
+        'catalog rebuild') mapfile -t COMPREPLY < <(compgen -d -- "$current") ;;
+        *) _signpost_servers "$current" ;;
+        esac
+        ;;
     --color) _signpost_words 'auto always never' "$current" ;;
     --class)
         _signpost_words 'global-high site-high site-normal site-low global-low' "$current"

@@ -31,6 +31,11 @@ expect "signpost servers a" add
 expect "signpost servers dr" drain
 expect "signpost sites c" cost
 expect "signpost servers rm " alpha
+expect "signpost catalog im" import
+expect "signpost catalog rebuild --f" --from
+expect "signpost catalog export $tmp/re" "$tmp/repo"
+expect "signpost catalog rebuild --from $tmp/re" "$tmp/repo"
+expect "signpost copy db --from a" alpha
 expect "signpost where web" web01/vda web01/vdb
 expect "signpost where d" db
 expect "signpost verify db web01/vdb " db web01/vda web01/vdb

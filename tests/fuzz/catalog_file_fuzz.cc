@@ -35,7 +35,9 @@ class Copying : public CatalogSink {
 
     Result<void> add(const Server& server) override { return writer_.add(server); }
     Result<void> add(const SiteCost& cost) override { return writer_.add(cost); }
-    Result<void> add(const DiskRecord& disk) override { return writer_.add(disk); }
+    Result<void> add(const DiskRecord& disk, const LastWriter& writer) override {
+        return writer_.add(disk, writer);
+    }
     Result<void> end(std::uint64_t newest) override {
         ended = true;
         return writer_.end(newest);

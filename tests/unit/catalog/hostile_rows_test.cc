@@ -103,6 +103,16 @@ TEST_F(HostileRows, SkipsOddJobs) {
     }
 }
 
+TEST_F(HostileRows, OddJobMakesRoomForAGoodOne) {
+    write("INSERT INTO job VALUES ('no id', 0, 'a', 'beta', '', 0, 0, 0, 0, '', 1, 1)");
+    ASSERT_TRUE(catalog_->put_job(job('1')));
+    EXPECT_EQ(catalog_->jobs("").value().size(), 1u);
+    write("UPDATE job SET rate = -1, state = -7");
+    ASSERT_TRUE(catalog_->put_job(job('1')));
+    EXPECT_EQ(catalog_->jobs("").value().size(), 1u);
+    EXPECT_EQ(catalog_->skipped_rows(), 0u);
+}
+
 TEST_F(HostileRows, OddLeaseIsNone) {
     for (const auto* odd : {"server = '../x'", "writer = char(10)", "fence = 0", "expires = -1",
                             "expires = 9223372036854775807"}) {

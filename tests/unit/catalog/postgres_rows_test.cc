@@ -76,6 +76,17 @@ TEST_F(PostgresRows, SkipsOddJobsLeasesAndSiteCosts) {
     EXPECT_TRUE(catalog_->take_writer(disk("a"), "beta", "w"));
 }
 
+TEST_F(PostgresRows, OddJobMakesRoomForAGoodOne) {
+    write(
+        "INSERT INTO signpost.job VALUES ('no id', 0, 'a', 'beta', '', 0, 0, 0, 0, '', 1, 1)");
+    ASSERT_TRUE(catalog_->put_job(job('1')));
+    EXPECT_EQ(catalog_->jobs("").value().size(), 1u);
+    write("UPDATE signpost.job SET rate = -1, state = -7");
+    ASSERT_TRUE(catalog_->put_job(job('1')));
+    EXPECT_EQ(catalog_->jobs("").value().size(), 1u);
+    EXPECT_EQ(catalog_->skipped_rows(), 0u);
+}
+
 TEST_F(PostgresRows, HugeValuesAreNotFetched) {
     expect_field_skipped("export_name = repeat('x', 50000000)");
     expect_field_skipped("digest = decode(repeat('00', 5000000), 'hex')");

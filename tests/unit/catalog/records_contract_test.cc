@@ -9,10 +9,6 @@ namespace {
 
 using Names = std::vector<std::string>;
 
-Job job(char digit, std::string_view name = "a", std::string_view target = "beta") {
-    return {.id = std::string(32, digit), .disk = disk(name), .target = std::string(target)};
-}
-
 Image copying(std::string_view name) {
     Image made = image(name);
     made.state = LocationState::copying;
@@ -352,6 +348,20 @@ TEST_P(CatalogContract, NoRestoredGenerationIsGivenAgain) {
     EXPECT_EQ(catalog_->newest_generation().value(), 70'005u);
     publish("gamma", images({image("a")}));
     EXPECT_EQ(location("a").generation, 70'006u);
+}
+
+TEST_P(CatalogContract, RestoredLeaseIsTheLastOne) {
+    ASSERT_TRUE(catalog_->take_writer(disk("a"), "gamma", "w"));
+    const WriterLease lease{disk("a"), "beta", "v", 41, 0};
+    ASSERT_TRUE(catalog_->restore({.writers = {lease}}));
+    EXPECT_EQ(catalog_->last_writer(disk("a")).value(), lease);
+    EXPECT_EQ(catalog_->take_writer(disk("a"), "gamma", "w").value().fence, 42u);
+    for (const WriterLease& odd : {WriterLease{disk("a"), "../x", "v", 41, 0},
+                                   WriterLease{disk("a"), "beta", "", 41, 0},
+                                   WriterLease{disk("a"), "beta", "v", 0, 0},
+                                   WriterLease{disk("a"), "beta", "v", ~std::uint64_t{0}, 0},
+                                   WriterLease{disk("a"), "beta", "v", 41, -1}})
+        EXPECT_EQ(catalog_->restore({.writers = {odd}}).error().code, Errc::invalid);
 }
 
 TEST_P(CatalogContract, RestoredDiskReplacesWhatThereIs) {

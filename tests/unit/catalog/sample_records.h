@@ -42,6 +42,10 @@ inline Server foreign_server(std::string_view name) {
     return made;
 }
 
+inline Job job(char digit, std::string_view name = "a", std::string_view target = "beta") {
+    return {.id = std::string(32, digit), .disk = disk(name), .target = std::string(target)};
+}
+
 inline Publication images(std::vector<Image> all) {
     return {.images = std::move(all)};
 }

@@ -40,7 +40,13 @@ void fill(Catalog& catalog) {
     for (int i = 0; i < 2500; ++i)
         all.push_back(image(fmt::format("vm{:04}/é", i), "r-1", 4096));
     EXPECT_TRUE(catalog.publish("beta", all_images(all)));
-    EXPECT_TRUE(catalog.publish("vault", images({image("vm0007/é", "")})));
+    Image shared = image("vm0007/é", "", 4096);
+    shared.read_only = false;
+    EXPECT_TRUE(catalog.publish("vault", images({shared})));
+    EXPECT_TRUE(catalog.take_writer(shared.name, "beta", "uid 7"));
+    EXPECT_TRUE(catalog.release_writer(catalog.take_writer(shared.name, "beta", "uid 7").value()));
+    EXPECT_TRUE(catalog.take_writer(shared.name, "vault", "CN=\"é\""));
+    EXPECT_TRUE(catalog.take_writer(disk("vm0008/é"), "beta", "uid 7"));
     EXPECT_TRUE(catalog.mark_changed(disk("vm0001/é"), "beta"));
     const auto found = catalog.find(disk("vm0002/é")).value().value();
     EXPECT_TRUE(catalog.record_digest(
@@ -54,7 +60,7 @@ Lines exported(Catalog& catalog) {
         lines.emplace_back(line.substr(0, line.size() - 1));
         return Result<void>();
     });
-    EXPECT_FALSE(read_catalog(catalog, writer, no_progress).value());
+    EXPECT_FALSE(read_catalog(catalog, writer, no_progress).value().changed);
     return lines;
 }
 
@@ -120,6 +126,39 @@ TEST_F(CatalogFile, ImportedCatalogGoesOnWithNewGenerations) {
     EXPECT_EQ(other->find(disk("vm0001/é")).value()->locations.front().generation, newest + 1);
 }
 
+TEST_F(CatalogFile, LastWriterOfSeveralCopiesGoesAlong) {
+    const auto other = open("other.db", OpenMode::import);
+    ASSERT_TRUE(import(exported(*catalog_), *other));
+    WriterLease last = catalog_->last_writer(disk("vm0007/é")).value().value();
+    EXPECT_EQ(last.fence, 2u);
+    last.expires = 0;  // whoever it is has to ask the new catalog
+    EXPECT_EQ(other->last_writer(disk("vm0007/é")).value(), last);
+    EXPECT_EQ(other->last_writer(disk("vm0008/é")).value(), std::nullopt);
+}
+
+TEST_F(CatalogFile, MergingKeepsOwnLastWriterAndSiteCosts) {
+    const Lines lines = exported(*catalog_);
+    MemoryCatalog other;
+    ASSERT_TRUE(other.put_site_cost({"oslo", "rome", 90}));
+    ASSERT_TRUE(other.take_writer(disk("vm0007/é"), "gamma", "own"));
+    ASSERT_TRUE(import(lines, other, true));
+    EXPECT_EQ(other.site_costs().value(), (std::vector<SiteCost>{{"oslo", "rome", 90}}));
+    EXPECT_EQ(other.last_writer(disk("vm0007/é")).value()->writer, "own");
+}
+
+TEST_F(CatalogFile, TwoImportsAtOnceAreNotDeclaredWhole) {
+    const Lines lines = exported(*catalog_);
+    MemoryCatalog other;
+    CatalogImport one(other, false, no_progress);
+    CatalogImport two(other, false, no_progress);
+    ASSERT_TRUE(one.begin());
+    ASSERT_TRUE(two.begin());
+    EXPECT_EQ(read(lines, one).error().code, Errc::conflict);
+    EXPECT_EQ(read(lines, two).error().code, Errc::conflict);
+    ASSERT_TRUE(import(lines, other));
+    EXPECT_EQ(exported(other), lines);
+}
+
 TEST_F(CatalogFile, EmptyCatalogHasAFileToo) {
     MemoryCatalog empty;
     const Lines lines = exported(empty);
@@ -146,6 +185,7 @@ TEST_F(CatalogFile, MergingKeepsTheNewerOfTwoLocations) {
     const auto newer = catalog_->find(disk("vm0005/é")).value();
     ASSERT_TRUE(import(lines, *catalog_, true));
     EXPECT_EQ(catalog_->find(disk("vm0005/é")).value(), newer);
+    EXPECT_EQ(catalog_->totals().value().disks, 2499u);
 }
 
 TEST_F(CatalogFile, InterruptedImportIsRepeated) {
@@ -161,6 +201,17 @@ TEST_F(CatalogFile, InterruptedImportIsRepeated) {
     EXPECT_FALSE(SqliteCatalog::open(directory_.file("other.db"), OpenMode::existing));
     ASSERT_TRUE(import(lines, *open("other.db", OpenMode::import)));
     EXPECT_EQ(exported(*open("other.db", OpenMode::existing)), lines);
+}
+
+TEST_F(CatalogFile, RepeatedImportBeginsWithoutLeases) {
+    MemoryCatalog memory;
+    const auto file = open("other.db", OpenMode::import);
+    for (Catalog* other : std::initializer_list<Catalog*>{&memory, file.get()}) {
+        ASSERT_TRUE(other->begin_import());
+        ASSERT_TRUE(other->take_writer(disk("a"), "beta", "w"));
+        ASSERT_TRUE(other->begin_import());
+        EXPECT_EQ(other->last_writer(disk("a")).value(), std::nullopt);
+    }
 }
 
 TEST_F(CatalogFile, CutFileIsRefused) {
@@ -220,6 +271,9 @@ TEST_F(CatalogFile, EditedFieldsAreRefusedByTheirRules) {
     edited(6, "\"state\":\"ready\"", "\"state\":\"good\"");
     edited(6, "\"digest\":\"\"", "\"digest\":\"sha256-4m:00\"");
     edited(6, "\"minimum_block\":1", "\"minimum_block\":3");
+    edited(11, "\"server\":\"vault\",\"writer\"", "\"server\":\"../x\",\"writer\"");
+    edited(11, "\"fence\":2", "\"fence\":0");
+    edited(11, "\"fence\":2", "\"fence\":2,\"more\":1");
     edited(6, "\"verified\":0", "\"verified\":0,\"extra\":1");
 }
 
