@@ -167,7 +167,9 @@ class Rotting:
             file.truncate(64 << 20)
         subprocess.run(["mkfs.ext4", "-q", "-F", "-b", str(PAGE), "-O", "^has_journal",
                         self.device], check=True)
-        subprocess.run(["mount", "-o", "loop", self.device, self.repository], check=True)
+        # Where there are no loop devices, nothing rots.
+        self.works = subprocess.run(["mount", "-o", "loop", self.device, self.repository],
+                                    check=False).returncode == 0
 
     def take(self, path, name):
         self.path = f"{self.repository}/{name}.raw"
