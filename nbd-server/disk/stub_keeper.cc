@@ -16,13 +16,14 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 
-constexpr std::size_t kPage = 1000;
+constexpr std::size_t kPage = 250;
 constexpr std::size_t kMaxNews = 10'000;
 constexpr std::size_t kMaxUsed = 10'000;
 constexpr std::size_t kUsedAtOnce = 50;
 constexpr std::size_t kCostsAtOnce = 100;
 constexpr milliseconds kGather{200};  // news are written together
 constexpr milliseconds kFirstPause{100};
+constexpr seconds kPagePause{2};  // after one that did not come
 constexpr milliseconds kLongestPause{1000};
 constexpr seconds kNoteEvery{30};
 constexpr std::chrono::hours kUnusedFor{12};
@@ -372,9 +373,10 @@ void StubKeeper::write_site_costs(Catalog& rows) {
 void StubKeeper::turn_page() {
     auto page = live_.list("", round_->after, kPage);
     if (!page) {
-        round_.reset();
-        round_wanted_ = true;
-        lost(page.error());
+        // A page is more than a catalog that is busy may have ready in time: whether it is away,
+        // the next probe says.
+        page_at_ = Clock::now() + kPagePause;
+        hasten();
         return;
     }
     const auto count = page->size();
