@@ -181,19 +181,25 @@ Result<void> PostgresCatalog::may_change() const {
 template <class Fn>
 auto PostgresCatalog::call(Need need, std::chrono::milliseconds wait, Fn fn)
     -> decltype(fn(std::declval<PostgresConnection&>())) {
-    const auto deadline = Clock::now() + wait;
+    const auto begun = Clock::now();
+    const auto deadline = begun + wait;
+    // Another host may answer while this one is frozen: half the time is kept for it.
+    const bool shares =
+        need == Need::look_up && wait == waits_.look_up && pool_.target().hosts.size() > 1;
     for (int tries = 1;; ++tries) {
         auto lease = pool_.lease(need, deadline, tries > 1 || waits_.patient);
         if (!lease)
             return std::unexpected(std::move(lease.error()));
         PostgresConnection& connection = **lease;
-        connection.set_call(deadline, wait);
+        connection.set_call(shares && tries == 1 ? begun + wait / 2 : deadline, wait);
         auto result = fn(connection);
         connection.roll_back();
         // What FN made of a failed statement (no row, so no such server) would mislead.
         if (!connection.failed())
             return result;
-        if (tries == kTries || !connection.is_worth_another_try() || Clock::now() >= deadline)
+        const bool again = connection.is_worth_another_try() ||
+                           (shares && connection.failure()->kind == PostgresFailure::Kind::hung);
+        if (tries == kTries || !again || Clock::now() >= deadline)
             return std::unexpected(connection.status().error());
         rest_before_try(tries);
     }

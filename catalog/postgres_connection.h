@@ -145,6 +145,7 @@ class PostgresConnection {
     // Whoever lends it: what has been looked at since it was new, and when it was used last.
     bool schema_checked = false;
     Time last_used{};
+    std::size_t host = 0;  // its number in the target
 
     const PostgresTarget& target() const { return *target_; }
 

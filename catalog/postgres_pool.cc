@@ -173,6 +173,9 @@ void PostgresPool::State::give_back(Need need, std::unique_ptr<PostgresConnectio
         --lent_;
         lent_for_changes_ -= need == Need::change ? 1 : 0;
         if (trouble) {
+            // Another host first, if there is one: this one may be frozen.
+            if (connection->host == first_host_)
+                first_host_ = (first_host_ + 1) % target_->hosts.size();
             dropped = std::exchange(idle_, {});
             suspect_ = true;
             patience_ = kShortPatience;
@@ -249,6 +252,7 @@ Connections PostgresPool::State::settle(Result<Dialled> outcome) {
     patience_ = kPatience;
     look_ups.reset();
     outcome->connection->last_used = Clock::now();
+    outcome->connection->host = outcome->host;
     if (outcome->connection->is_standby()) {
         changes = {Errc::unavailable,
                    fmt::format("catalog {} has no primary now, only a standby to read from ({}); "

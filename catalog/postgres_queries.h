@@ -98,7 +98,7 @@ inline constexpr PostgresStatement kHeldOf{
 inline constexpr PostgresStatement kServers{
     "servers", SIGNPOST_SERVERS " ORDER BY s.name, s.id, u.position LIMIT 200000"};
 inline constexpr PostgresStatement kFindServer{
-    "find_server", SIGNPOST_SERVERS " WHERE s.name = $1 ORDER BY u.position LIMIT 1000"};
+    "find_server", SIGNPOST_SERVERS " WHERE s.name = $1 ORDER BY s.id, u.position LIMIT 1000"};
 
 #undef SIGNPOST_SERVERS
 

@@ -122,7 +122,8 @@ void ServerCollector::add(const StoreRow& row) {
     if (!id_ || id != id_) {
         id_ = id;
         auto server = server_in(row);
-        usable_ = server.has_value();
+        // Two of one name: somebody has taken the table's own rule away.
+        usable_ = server && (servers_.empty() || servers_.back().name != server->name);
         if (usable_)
             servers_.push_back(std::move(*server));
         else

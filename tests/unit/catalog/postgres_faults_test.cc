@@ -13,6 +13,7 @@
 
 #include "catalog/postgres_catalog.h"
 #include "tests/unit/catalog/postgres_cluster.h"
+#include "tests/unit/catalog/postgres_wire.h"
 #include "tests/unit/catalog/sample_records.h"
 #include "tests/unit/requires.h"
 
@@ -182,6 +183,87 @@ TEST_F(PostgresFaults, StandbyIsReadAndBecomesThePrimary) {
         << refused.error().message;
     standby->promote();
     EXPECT_TRUE(comes_true([&] { return catalog->mark_changed(disk("a"), "beta").has_value(); }));
+}
+
+// An open connection to the frozen one is given half of the time, and the standby the rest.
+TEST_F(PostgresFaults, FirstLookUpAfterThePrimaryFrozeIsAnsweredByTheStandby) {
+    filled(uri_);
+    const auto standby = PostgresCluster::standby_of(cluster_);
+    const std::string uri = fmt::format("postgresql://signpost_tests@/{}?host={},{}", database_,
+                                        cluster_.directory(), standby->directory());
+    const auto catalog = open(uri, {.look_up = std::chrono::seconds(6)});
+    ASSERT_TRUE(catalog->find(disk("a")).value());
+    cluster_.freeze();
+    const auto found = catalog->find(disk("a"));
+    ASSERT_TRUE(found) << found.error().message;
+    EXPECT_TRUE(*found);
+    EXPECT_LT(time_of([&] { EXPECT_TRUE(catalog->find(disk("a"))); }), std::chrono::seconds(3))
+        << "the frozen one is left alone from now on";
+    cluster_.go_on();
+    EXPECT_TRUE(comes_true([&] { return catalog->mark_changed(disk("a"), "beta").has_value(); }));
+}
+
+// Nobody knows then whether the change was made: it is made again, which gives the same.
+TEST_F(PostgresFaults, ConnectionLostAtCommitIsNotNoticed) {
+    filled(uri_, kPatience);
+    PostgresWire wire(cluster_.directory());
+    const auto catalog =
+        open(fmt::format("postgresql://signpost_tests@/{}?host={}", database_, wire.directory()),
+             kPatience);
+    for (const auto where : {PostgresWire::Cut::before_commit, PostgresWire::Cut::after_commit}) {
+        const auto cut = [&](const auto& change) {
+            wire.cut(where);
+            const auto changed = change();
+            EXPECT_TRUE(changed) << changed.error().message;
+            EXPECT_TRUE(wire.has_cut());
+            return changed;
+        };
+        const std::string name = where == PostgresWire::Cut::before_commit ? "x" : "y";
+        cut([&] { return catalog->put_server(server(name, "nbd://h:1", "i-1")); });
+        const auto summary = cut([&] { return catalog->publish(name, images({image(name)})); });
+        EXPECT_EQ(summary.value(), PublishSummary{.added = 1});
+        const auto generation = only_location(*catalog, name).generation;
+        cut([&] { return catalog->mark_changed(disk(name), name); });
+        EXPECT_GT(only_location(*catalog, name).generation, generation);
+        const DigestRecord read{disk(name), name, only_location(*catalog, name).generation,
+                                digest('1')};
+        cut([&] { return catalog->record_digest(read); });
+        cut([&] { return catalog->set_draining(name, true); });
+        cut([&] { return catalog->put_site_cost({name, "rome", 7}); });
+        cut([&] { return catalog->put_job(job(name == "x" ? '1' : '2', name, "beta")); });
+        const auto lease = cut([&] { return catalog->take_writer(disk(name), name, "w"); });
+        EXPECT_EQ(lease.value().fence, 1u);
+        cut([&] { return catalog->release_writer(lease.value()); });
+        cut([&] { return catalog->restore({.vanished = {disk(name)}}); });
+        cut([&] { return catalog->remove_server(name); });
+    }
+    EXPECT_EQ(catalog->servers().value().size(), 1u);
+    EXPECT_EQ(catalog->jobs("").value().size(), 2u);
+    EXPECT_TRUE(catalog->check_integrity());
+}
+
+TEST_F(PostgresFaults, PrimaryIsFoundBehindItsStandby) {
+    filled(uri_);
+    const auto standby = PostgresCluster::standby_of(cluster_);
+    const auto uri = [&](const std::string& more) {
+        return fmt::format("postgresql://signpost_tests@/{}?host={},{}&{}", database_,
+                           standby->directory(), cluster_.directory(), more);
+    };
+    for (const auto* attribute : {"any", "read-write", "primary"}) {
+        const auto catalog =
+            open(uri(fmt::format("target_session_attrs={}", attribute)), kPatience);
+        EXPECT_TRUE(catalog->mark_changed(disk("a"), "beta")) << attribute;
+    }
+    const auto reader = PostgresCatalog::open(uri("target_session_attrs=standby"),
+                                              OpenMode::read_only, {}, kPatience);
+    ASSERT_TRUE(reader) << reader.error().message;
+    EXPECT_TRUE((*reader)->find(disk("a")).value());
+    standby->stop();
+    const auto refused =
+        PostgresCatalog::open(uri("target_session_attrs=standby"), OpenMode::read_only);
+    ASSERT_FALSE(refused);
+    EXPECT_EQ(refused.error().code, Errc::unavailable);
+    EXPECT_EQ(refused.error().message.find('\n'), std::string::npos) << refused.error().message;
 }
 
 TEST_F(PostgresFaults, PasswordIsInNoMessage) {

@@ -144,6 +144,19 @@ TEST_F(PostgresRows, SkipsUrisAndServersThatBreakTheRules) {
     EXPECT_TRUE(catalog_->find_server("beta").value());
 }
 
+TEST_F(PostgresRows, SecondServerOfANameIsSkipped) {
+    write(
+        "ALTER TABLE signpost.server DROP CONSTRAINT server_name_key;"
+        "INSERT INTO signpost.server (name, site, kind, priority, class, draining, instance,"
+        " last_complete) VALUES ('beta', '', 0, 0, 0, false, '', 0);"
+        "INSERT INTO signpost.server_uri SELECT id, 0, 'nbd://127.0.0.1:6' FROM signpost.server"
+        " WHERE name = 'beta' ORDER BY id DESC LIMIT 1");
+    EXPECT_EQ(catalog_->find_server("beta").value(), server("beta"));
+    EXPECT_EQ(catalog_->skipped_rows(), 1u);
+    EXPECT_EQ(catalog_->servers().value().size(), 2u);
+    EXPECT_EQ(catalog_->skipped_rows(), 2u);
+}
+
 TEST_F(PostgresRows, PublishingAgainHealsARow) {
     write("UPDATE signpost.location SET state = 99, size = -1");
     EXPECT_EQ(catalog_->publish("beta", all_images({image("evil"), image("good")})).value(),
