@@ -113,7 +113,15 @@ class Database:
         return f"postgresql://{USER}@{hosts}/postgres"
 
     def ask(self, statement):
-        return self.primary.answer(statement, check=True)
+        """With patience: it is the simulation that asks."""
+        deadline = time.monotonic() + 30
+        while True:
+            try:
+                return self.primary.answer(statement, check=True)
+            except subprocess.CalledProcessError:
+                if time.monotonic() > deadline:
+                    raise
+            time.sleep(0.5)
 
     def fail_over(self):
         """The primary dies, and the standby takes its place."""
