@@ -26,6 +26,18 @@ def programs():
     return found()[-1]
 
 
+def patiently(step):
+    """It is the simulation that asks, not the fleet: a busy machine must not end it."""
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            return step()
+        except subprocess.CalledProcessError:
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(0.5)
+
+
 class Node:
     def __init__(self, machine, folder):
         self.machine = machine
@@ -105,7 +117,7 @@ class Database:
         self.primary, self.standby = self.nodes
         self.primary.make()
         self.primary.start()
-        self.standby.copy_from(self.primary)
+        patiently(lambda: self.standby.copy_from(self.primary))
         self.standby.start()
 
     def url(self):
@@ -113,15 +125,7 @@ class Database:
         return f"postgresql://{USER}@{hosts}/postgres"
 
     def ask(self, statement):
-        """With patience: it is the simulation that asks."""
-        deadline = time.monotonic() + 30
-        while True:
-            try:
-                return self.primary.answer(statement, check=True)
-            except subprocess.CalledProcessError:
-                if time.monotonic() > deadline:
-                    raise
-            time.sleep(0.5)
+        return patiently(lambda: self.primary.answer(statement, check=True))
 
     def fail_over(self):
         """The primary dies, and the standby takes its place."""
@@ -130,5 +134,5 @@ class Database:
         self.primary, self.standby = self.standby, self.primary
 
     def renew_standby(self):
-        self.standby.copy_from(self.primary)
+        patiently(lambda: self.standby.copy_from(self.primary))
         self.standby.start()
