@@ -7,9 +7,10 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <condition_variable>
 #include <filesystem>
+#include <mutex>
 #include <system_error>
-#include <thread>
 
 #include "catalog/postgres_catalog.h"
 #include "catalog/postgres_uri.h"
@@ -78,12 +79,27 @@ Result<void> make_default_directory(const std::filesystem::path& file) {
 Result<std::uint64_t> Catalog::wait_for_change(std::uint64_t since,
                                                std::chrono::steady_clock::time_point deadline) {
     constexpr std::chrono::milliseconds kPoll{500};
+    std::mutex mutex;
+    std::condition_variable wake;
+    bool told = false;
+    const auto handle = when_changed([&] {
+        const std::lock_guard lock(mutex);
+        told = true;
+        wake.notify_all();
+    });
     for (;;) {
         const auto now = change_sequence();
         if (!now || *now != since || std::chrono::steady_clock::now() >= deadline)
             return now;
-        std::this_thread::sleep_until(std::min(deadline, std::chrono::steady_clock::now() + kPoll));
+        std::unique_lock lock(mutex);
+        wake.wait_until(lock, std::min(deadline, std::chrono::steady_clock::now() + kPoll),
+                        [&] { return told; });
+        told = false;
     }
+}
+
+std::shared_ptr<void> Catalog::when_changed(std::function<void()>) {
+    return nullptr;
 }
 
 Result<std::unique_ptr<Catalog>> open_catalog(std::string_view url, OpenMode mode) {

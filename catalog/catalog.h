@@ -14,6 +14,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -181,8 +182,13 @@ class Catalog {
 
     // Waits until change_sequence() is another than SINCE, at most until DEADLINE; gives what it is
     // then. Sees a change within a second, or sooner where the store tells of it.
-    virtual Result<std::uint64_t> wait_for_change(std::uint64_t since,
-                                                  std::chrono::steady_clock::time_point deadline);
+    Result<std::uint64_t> wait_for_change(std::uint64_t since,
+                                          std::chrono::steady_clock::time_point deadline);
+
+    // Where the store tells of changes: TOLD is called soon after one by whomever, until the handle
+    // goes (change_hints.h has what that asks of TOLD and its owner). A hint, which may be missing
+    // or idle.
+    virtual std::shared_ptr<void> when_changed(std::function<void()> told);
 
     // Disks and locations in all, for status.
     struct Totals {

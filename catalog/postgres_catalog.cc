@@ -638,6 +638,16 @@ Result<std::uint64_t> PostgresCatalog::change_sequence() {
     });
 }
 
+std::shared_ptr<void> PostgresCatalog::when_changed(std::function<void()> told) {
+    if (!has_notify_)
+        return nullptr;
+    auto handle = hints_->add(std::move(told));
+    const std::lock_guard lock(listening_);
+    if (listener_ == nullptr)
+        listener_ = std::make_unique<PostgresListener>(pool_.shared_target(), hints_);
+    return handle;
+}
+
 Result<Catalog::Totals> PostgresCatalog::totals() {
     return read(waits_.search, [&](PostgresConnection& connection) -> Result<Totals> {
         const State state = read_state(connection);

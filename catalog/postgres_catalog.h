@@ -18,6 +18,9 @@
 
 #pragma once
 
+#include <mutex>
+
+#include "catalog/postgres_listener.h"
 #include "catalog/postgres_pool.h"
 #include "catalog/postgres_schema.h"
 #include "catalog/store_rules.h"
@@ -75,6 +78,7 @@ class PostgresCatalog : public Catalog {
     Result<void> begin_import() override;
     Result<void> end_import() override;
     Result<std::uint64_t> change_sequence() override;
+    std::shared_ptr<void> when_changed(std::function<void()> told) override;
     // Of a large catalog up to a minute old.
     Result<Totals> totals() override;
     Result<void> check_integrity() override;
@@ -123,6 +127,9 @@ class PostgresCatalog : public Catalog {
     std::atomic<bool> has_notify_ = false;
     SkipCount skipped_{0};
     PostgresPool pool_;
+    const std::shared_ptr<ChangeHints> hints_ = std::make_shared<ChangeHints>();
+    std::mutex listening_;
+    std::unique_ptr<PostgresListener> listener_;  // guarded by listening_; made when first wanted
 };
 
 }  // namespace signpost

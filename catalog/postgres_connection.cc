@@ -408,6 +408,32 @@ bool PostgresConnection::is_alive() {
     return poll(&watched, 1, 0) == 0;
 }
 
+PostgresConnection::Notice PostgresConnection::await_notice(std::chrono::milliseconds limit,
+                                                            int stop) {
+    const auto until = Clock::now() + limit;
+    for (;;) {
+        bool came = false;
+        while (pgNotify* const notice = PQnotifies(conn_)) {
+            PQfreemem(notice);
+            came = true;
+        }
+        if (came)
+            return Notice::came;
+        const auto left = std::chrono::ceil<std::chrono::milliseconds>(until - Clock::now());
+        if (left.count() <= 0)
+            return Notice::none;
+        std::array<pollfd, 2> watched{{{PQsocket(conn_), POLLIN, 0}, {stop, POLLIN, 0}}};
+        if (poll(watched.data(), watched.size(), static_cast<int>(left.count())) < 0 &&
+            errno != EINTR)
+            return Notice::over;
+        if (watched[1].revents != 0)
+            return Notice::over;
+        if (watched[0].revents != 0 &&
+            (PQconsumeInput(conn_) != 1 || PQstatus(conn_) != CONNECTION_OK))
+            return Notice::over;
+    }
+}
+
 Error describe(const PostgresTarget& target, const PostgresFailure& failure) {
     const std::string cause = target.safe(failure.text);
     if (failure.kind != PostgresFailure::Kind::refused)

@@ -142,6 +142,11 @@ class PostgresConnection {
     // Without waiting: nothing has come that nobody asked for, such as the end.
     bool is_alive();
 
+    // Waits for another session's NOTIFY, at most for LIMIT. OVER: the connection is lost, or STOP,
+    // a descriptor, can be read.
+    enum class Notice { came, none, over };
+    Notice await_notice(std::chrono::milliseconds limit, int stop);
+
     // Whoever lends it: what has been looked at since it was new, and when it was used last.
     bool schema_checked = false;
     Time last_used{};

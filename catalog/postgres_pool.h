@@ -59,6 +59,7 @@ class PostgresPool {
     Result<Lease> lease(Need need, Time deadline, bool patient = false);
 
     const PostgresTarget& target() const { return *target_; }
+    std::shared_ptr<const PostgresTarget> shared_target() const { return target_; }
 
    private:
     const std::shared_ptr<const PostgresTarget> target_;

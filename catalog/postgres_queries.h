@@ -371,6 +371,8 @@ inline constexpr PostgresStatement kBumpAndNotify{
 
 inline constexpr PostgresStatement kHasNotify{
     "", "SELECT count(*) FROM pg_catalog.pg_proc WHERE proname = 'pg_notify'"};
+inline constexpr PostgresStatement kListen{"", "LISTEN signpost"};
+inline constexpr PostgresStatement kNothing{"", "SELECT 1"};
 inline constexpr PostgresStatement kState{
     "state",
     "SELECT change_sequence, disks, locations, counted_at,"

@@ -12,9 +12,14 @@ constexpr std::chrono::seconds kRollCall = kHeartbeatInterval;
 }  // namespace
 
 CatalogWatch::CatalogWatch(Catalog& catalog, Liveness& liveness, RelayEngine& engine)
-    : catalog_(catalog), liveness_(liveness), engine_(engine), thread_([this] { run(); }) {}
+    : catalog_(catalog),
+      liveness_(liveness),
+      engine_(engine),
+      thread_([this] { run(); }),
+      hints_(catalog.when_changed([this] { hint(); })) {}
 
 CatalogWatch::~CatalogWatch() {
+    hints_.reset();
     {
         const std::lock_guard lock(mutex_);
         stopping_ = true;
@@ -29,7 +34,18 @@ void CatalogWatch::run() {
         lock.unlock();
         look();
         lock.lock();
-        changed_.wait_for(lock, kLook, [this] { return stopping_; });
+        changed_.wait_for(lock, kLook, [this] { return stopping_ || hinted_; });
+        hinted_ = false;
+    }
+}
+
+void CatalogWatch::hint() {
+    const std::lock_guard lock(mutex_);
+    const auto now = Clock::now();
+    if (now >= next_hint_) {
+        next_hint_ = now + kLook;
+        hinted_ = true;
+        changed_.notify_all();
     }
 }
 

@@ -2,7 +2,8 @@
 //
 // CatalogWatch looks at the catalog now and then, so that nobody who serves data has to: once a
 // second at its change sequence, and every few seconds at who beats. When something has changed the
-// relays are told.
+// relays are told. A catalog that tells of changes by itself is looked at at once, but no sooner
+// than a second after the last change.
 //
 // Lifetime: catalog, liveness and engine outlive it; the destructor ends its thread, which may take
 // as long as a look-up. Threads: any.
@@ -12,6 +13,7 @@
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
+#include <memory>
 #include <mutex>
 #include <optional>
 #include <thread>
@@ -34,6 +36,7 @@ class CatalogWatch {
 
     void run();
     void look();
+    void hint();
 
     Catalog& catalog_;
     Liveness& liveness_;
@@ -45,8 +48,11 @@ class CatalogWatch {
 
     std::mutex mutex_;
     std::condition_variable changed_;
-    bool stopping_ = false;  // guarded by mutex_
+    bool stopping_ = false;  // these are guarded by mutex_
+    bool hinted_ = false;
+    Clock::time_point next_hint_{};
     std::thread thread_;
+    std::shared_ptr<void> hints_;
 };
 
 }  // namespace signpost

@@ -7,6 +7,8 @@
 #include <mutex>
 #include <utility>
 
+#include "catalog/change_hints.h"
+
 namespace signpost {
 
 namespace {
@@ -117,10 +119,9 @@ class LazyCatalog final : public Catalog {
         return with(Need::change, [](Catalog& store) { return store.end_import(); });
     }
 
-    Result<std::uint64_t> wait_for_change(std::uint64_t since,
-                                          Clock::time_point deadline) override {
-        return with(Need::look_up,
-                    [&](Catalog& store) { return store.wait_for_change(since, deadline); });
+    // Whatever store there is or will be.
+    std::shared_ptr<void> when_changed(std::function<void()> told) override {
+        return hints_.add(std::move(told));
     }
 
     Result<void> put_server(const Server& server) override {
@@ -201,8 +202,10 @@ class LazyCatalog final : public Catalog {
         next_attempt_ = Clock::now() + settings_.retry;
         refusal_ = std::move(attempt.refusal);
         if (attempt.store && (attempt.writable || !store_)) {
+            hinting_.reset();
             store_ = std::move(attempt.store);
             writable_ = attempt.writable;
+            hinting_ = store_->when_changed([hints = hints_] { hints.tell(); });
         }
         return current();
     }
@@ -265,6 +268,8 @@ class LazyCatalog final : public Catalog {
     std::shared_ptr<Catalog> store_;
     bool writable_ = false;
     bool opening_ = false;
+    ChangeHints hints_;
+    std::shared_ptr<void> hinting_;  // of the store
     Error refusal_{Errc::unavailable, "the catalog is being opened"};
     Clock::time_point next_attempt_{};
 };

@@ -91,9 +91,8 @@ class RememberingCatalog final : public Catalog {
         return ask([](Catalog& store) { return store.change_sequence(); });
     }
 
-    Result<std::uint64_t> wait_for_change(std::uint64_t since,
-                                          std::chrono::steady_clock::time_point until) override {
-        return ask([&](Catalog& store) { return store.wait_for_change(since, until); });
+    std::shared_ptr<void> when_changed(std::function<void()> told) override {
+        return live_->when_changed(std::move(told));
     }
 
     Result<Totals> totals() override {

@@ -22,6 +22,7 @@ constexpr std::size_t kMaxUsed = 10'000;
 constexpr std::size_t kUsedAtOnce = 50;
 constexpr std::size_t kCostsAtOnce = 100;
 constexpr milliseconds kGather{200};  // news are written together
+constexpr milliseconds kHintedLook{1000};
 constexpr milliseconds kFirstPause{100};
 constexpr seconds kPagePause{2};  // after one that did not come
 constexpr milliseconds kLongestPause{1000};
@@ -95,9 +96,11 @@ StubKeeper::StubKeeper(StubKeeperSettings settings, Catalog& live, StubStore& st
     }
     note_at_ = now + kNoteEvery;
     thread_ = std::thread([this] { run(); });
+    hints_ = live_.when_changed([this] { hint(); });
 }
 
 StubKeeper::~StubKeeper() {
+    hints_.reset();
     {
         const std::lock_guard lock(mutex_);
         stopping_ = true;
@@ -201,14 +204,23 @@ bool StubKeeper::has_gone_back() const {
     return sequence && *sequence < store_.note().sequence;
 }
 
-void StubKeeper::hasten() {
+void StubKeeper::look_within(milliseconds time) {
     {
         const std::lock_guard lock(mutex_);
         if (!away_) {
-            probe_at_ = std::min(probe_at_, Clock::now() + kGather);
+            probe_at_ = std::min(probe_at_, Clock::now() + time);
         }
     }
     wake_.notify_one();
+}
+
+void StubKeeper::hasten() {
+    look_within(kGather);
+}
+
+// In a large federation somebody changes something all the time.
+void StubKeeper::hint() {
+    look_within(kHintedLook);
 }
 
 void StubKeeper::run() {

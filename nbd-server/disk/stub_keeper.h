@@ -26,6 +26,7 @@
 #include <condition_variable>
 #include <functional>
 #include <map>
+#include <memory>
 #include <mutex>
 #include <optional>
 #include <random>
@@ -85,6 +86,8 @@ class StubKeeper {
 
     // Something was changed: look soon.
     void hasten();
+    // Somebody has changed something: look before long.
+    void hint();
 
    private:
     struct Round {
@@ -98,6 +101,8 @@ class StubKeeper {
         Clock::time_point last;
     };
     using News = std::map<DiskName, std::optional<DiskRecord>>;
+
+    void look_within(std::chrono::milliseconds time);
 
     // All of the thread's.
     void run();
@@ -152,7 +157,8 @@ class StubKeeper {
     std::chrono::milliseconds pause_;
     std::minstd_rand chance_{std::random_device{}()};
 
-    std::thread thread_;  // last: it uses all of the above
+    std::thread thread_;  // it uses all of the above
+    std::shared_ptr<void> hints_;
 };
 
 }  // namespace signpost
