@@ -274,6 +274,15 @@ void EventLoop::cancel(Timer& timer) {
     }
 }
 
+void EventLoop::postpone(Timer& timer, Clock::duration by) {
+    auto entry = timers_.extract({timer.due, timer.id});
+    if (!entry.empty()) {
+        timer.due += by;
+        entry.key().first = timer.due;
+        timers_.insert(std::move(entry));
+    }
+}
+
 void EventLoop::run_due_timers() {
     while (!timers_.empty() && timers_.begin()->first.first <= now_) {
         Task task = std::move(timers_.begin()->second);

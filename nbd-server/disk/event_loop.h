@@ -86,6 +86,7 @@ class EventLoop {
 
     Timer call_at(Time due, Task task);
     void cancel(Timer& timer);
+    void postpone(Timer& timer, Clock::duration by);  // nothing when it is not set
 
     // What was just sent will be answered in less time than going to sleep and waking up take: the
     // loop looks for the answer for a moment before it sleeps. Good for one wait. Where answers do

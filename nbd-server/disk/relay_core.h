@@ -262,6 +262,7 @@ class RelayCore final : private UpstreamLink::Owner,
     // --- time: relay_watch.cc
     void watch_time();
     void tick();
+    void forgive(EventLoop::Clock::duration standstill);
     void sample_lanes(Time now);
     std::chrono::milliseconds hedge_of(const Route& route) const;
     Time next_look(Time now) const;

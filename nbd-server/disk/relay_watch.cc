@@ -22,6 +22,10 @@ constexpr milliseconds kTick{100};
 constexpr milliseconds kShortestTick{25};
 constexpr seconds kIdleTick{5};
 
+// A tick that comes so much later than it was due says that this process did not run: it was
+// stopped, or its machine paused.
+constexpr milliseconds kStandstill{500};
+
 // A server that sends less than this while somebody waits counts as silent (F4).
 constexpr std::uint64_t kMinimumProgress = 64 * 1024;  // bytes a second
 
@@ -39,6 +43,9 @@ void RelayCore::watch_time() {
 void RelayCore::tick() {
     tick_.id = 0;
     const Time now = services_.loop.now();
+    if (now - tick_.due > kStandstill) {
+        forgive(now - tick_.due);
+    }
     sample_lanes(now);
     expire(now);
     std::vector<Piece*> under_way;
@@ -67,6 +74,39 @@ void RelayCore::tick() {
         watch_time();
     } else if (!(lanes_.empty() && retired_.empty()) && tick_.id == 0) {
         tick_ = services_.loop.call_at(next_look(now), [this] { tick(); });
+    }
+}
+
+// Nobody has let us wait while we stood still: all may take longer by as much.
+void RelayCore::forgive(EventLoop::Clock::duration standstill) {
+    std::vector<Transfer*> transfers;
+    for (const auto& piece : pieces_) {
+        piece->deadline += standstill;
+        for (Attempt& attempt : piece->attempts) {
+            attempt.sent += standstill;
+        }
+        if (piece->transfer != nullptr &&
+            std::ranges::find(transfers, piece->transfer) == transfers.end()) {
+            transfers.push_back(piece->transfer);
+        }
+    }
+    for (Transfer* transfer : transfers) {
+        transfer->deadline += standstill;
+    }
+    for (const auto& route : routes_) {
+        route->dial_began += standstill;
+    }
+    for (const auto* lanes : {&lanes_, &retired_}) {
+        for (const auto& lane : *lanes) {
+            for (Time* time : {&lane->busy_since, &lane->ready_since, &lane->last_used,
+                               &lane->last_wanted, &lane->retired_until}) {
+                *time += standstill;
+            }
+            for (auto& sample : lane->samples) {
+                sample.first += standstill;
+            }
+            lane->link->postpone(standstill);
+        }
     }
 }
 

@@ -92,6 +92,9 @@ class UpstreamLink : private EventLoop::Watcher, private EventLoop::Posted {
     // The reply is still awaited, but dropped when it comes.
     void abandon(std::uint64_t cookie);
 
+    // This process did not run for so long: what is waited for may come later by as much.
+    void postpone(EventLoop::Clock::duration by) { loop_.postpone(timer_, by); }
+
     // Says DISC if it can, and closes. The owner is not called.
     void close();
 

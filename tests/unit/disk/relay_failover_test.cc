@@ -4,6 +4,8 @@
 // No test asserts a time: limits are short, and a test that hangs fails by its own time-out.
 
 #include <atomic>
+#include <chrono>
+#include <future>
 #include <thread>
 
 #include "nbd-server/disk/image_fingerprint.h"
@@ -383,6 +385,36 @@ TEST_F(RelayFailover, ReplicaVerifiedAfterTheOpenIsFound) {
     ASSERT_EQ(read(0, 4096), 0);
     beta_.kill();
     expect_good_read();
+}
+
+// As by SIGSTOP, or by a pause of the virtual machine.
+TEST_F(RelayFailover, StandstillOfThisProcessIsNotHeldAgainstTheServer) {
+    open({upstream_of(beta_, "beta", kDigest)});
+    ASSERT_EQ(read(0, 512), 0);
+    beta_.freeze();
+    const int before = beta_.requests();
+    auto answer = std::async(std::launch::async, [this] { return read(4096, 512); });
+    ASSERT_TRUE(beta_.wait_for_requests(before + 1));
+    std::promise<void> goes_on;
+    std::promise<void> stands;
+    disk_->home_loop()->post([&] {
+        stands.set_value();
+        const auto end = std::chrono::steady_clock::now() + short_limits().request;
+        while (std::chrono::steady_clock::now() < end) {
+            std::this_thread::yield();
+        }
+    });
+    disk_->home_loop()->post([&] { goes_on.set_value(); });
+    stands.get_future().wait();
+    goes_on.get_future().wait();
+    // Its timers, of which this one is the last, have had their turn.
+    std::promise<void> looked;
+    disk_->home_loop()->post(
+        [&] { disk_->home_loop()->call_at(EventLoop::Clock::now(), [&] { looked.set_value(); }); });
+    looked.get_future().wait();
+    beta_.thaw();
+    EXPECT_EQ(answer.get(), 0);
+    EXPECT_FALSE(log_.has("no server has answered"));
 }
 
 TEST_F(RelayFailover, ForbiddenAddressIsNotDialled) {
