@@ -19,16 +19,16 @@ namespace signpost::pg {
 
 // Look-ups seek: a plan made while a table was empty would read all of it when it no longer is.
 // What cannot seek counts as so costly then that PostgreSQL compiles its plan, for seconds, and
-// anew for each connection; other products do not have that setting. A process that is stopped in
-// the middle of a change must not hold up others for ever.
+// anew for each connection, or starts processes for it; other products do not have these settings.
+// A process that is stopped in the middle of a change must not hold up others for ever.
 inline constexpr PostgresStatement kConfigure{
     "",
     "SELECT pg_catalog.pg_is_in_recovery()::int,"
     " pg_catalog.set_config('search_path', 'pg_catalog', false),"
     " pg_catalog.set_config('client_encoding', 'UTF8', false),"
     " pg_catalog.set_config('enable_seqscan', 'off', false),"
-    " (SELECT pg_catalog.set_config('jit', 'off', false) FROM pg_catalog.pg_settings"
-    " WHERE name = 'jit'),"
+    " (SELECT max(pg_catalog.set_config(name, CASE name WHEN 'jit' THEN 'off' ELSE '0' END, false))"
+    " FROM pg_catalog.pg_settings WHERE name IN ('jit', 'max_parallel_workers_per_gather')),"
     " pg_catalog.set_config('default_transaction_isolation', 'read committed', false),"
     " pg_catalog.set_config('idle_in_transaction_session_timeout', '10s', false)"};
 inline constexpr PostgresStatement kSetTimeout{"set_timeout",

@@ -57,11 +57,12 @@ TEST_F(PostgresSchema, TablesAreMadeInCreateModeOnly) {
 }
 
 // It takes seconds, which no statement's timeout ends.
-TEST_F(PostgresSchema, PlansAreNeverCompiled) {
+TEST_F(PostgresSchema, PlansAreNeverCompiledNorSplit) {
     RawPostgres raw(uri_);
-    raw.run("SET jit = on");
+    raw.run("SET jit = on; SET max_parallel_workers_per_gather = 2");
     raw.run(std::string(pg::kConfigure.text));
     EXPECT_EQ(raw.ask("SHOW jit"), "off\n");
+    EXPECT_EQ(raw.ask("SHOW max_parallel_workers_per_gather"), "0\n");
 }
 
 TEST_F(PostgresSchema, ThoseWhoStartTogetherMakeOneCatalog) {
