@@ -187,7 +187,7 @@ TEST_F(PostgresFaults, StandbyIsReadAndBecomesThePrimary) {
 
 // An open connection to the frozen one is given half of the time, and the standby the rest.
 TEST_F(PostgresFaults, FirstLookUpAfterThePrimaryFrozeIsAnsweredByTheStandby) {
-    filled(uri_);
+    filled(uri_, kPatience);
     const auto standby = PostgresCluster::standby_of(cluster_);
     const std::string uri = fmt::format("postgresql://signpost_tests@/{}?host={},{}", database_,
                                         cluster_.directory(), standby->directory());
@@ -243,7 +243,7 @@ TEST_F(PostgresFaults, ConnectionLostAtCommitIsNotNoticed) {
 }
 
 TEST_F(PostgresFaults, PrimaryIsFoundBehindItsStandby) {
-    filled(uri_);
+    filled(uri_, kPatience);
     const auto standby = PostgresCluster::standby_of(cluster_);
     const auto uri = [&](const std::string& more) {
         return fmt::format("postgresql://signpost_tests@/{}?host={},{}&{}", database_,

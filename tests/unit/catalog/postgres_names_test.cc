@@ -60,8 +60,8 @@ TEST(PostgresNames, HangingResolutionIsNotWaitedFor) {
     ASSERT_FALSE(opened);
     EXPECT_EQ(opened.error().code, Errc::unavailable);
     EXPECT_EQ(opened.error().message.find('\n'), std::string::npos) << opened.error().message;
-    // The look-up's half second, and the destructor's.
-    EXPECT_LT(took, 6 * kLookupWait);
+    // The look-up's half second and the destructor's, on a busy machine.
+    EXPECT_LT(took, std::chrono::seconds(10));
     Resolver& shared = resolver();
     std::unique_lock lock(shared.mutex);
     EXPECT_EQ(shared.asking, 1) << "it was never asked for the name";
