@@ -74,8 +74,8 @@ void Parser::add_shared_options() {
     app.add_flag("--json{whole}", raw.json,
                  "machine-readable; --json=lines: one object a line for lists");
     app.add_option("--server", raw.server,
-                   "this server's name (or SIGNPOST_SERVER; default: the host name); for rm, uri "
-                   "and explain: that server")
+                   "this server's name (or SIGNPOST_SERVER; default: the host name); for rm, uri, "
+                   "verify and explain: that server")
         ->type_name("NAME");
     app.add_option("--uri", raw.uri, "how clients reach the server that add and scan publish for")
         ->type_name("NBD-URI");

@@ -21,6 +21,7 @@ using Clock = std::chrono::steady_clock;
 
 constexpr std::chrono::milliseconds kLook{100};
 constexpr std::chrono::seconds kPatience{30};
+constexpr std::chrono::seconds kQuiet{2};  // what takes less needs no progress
 
 // SIGINT becomes something to look for, so that there is time for a last word.
 class InterruptWatch {
@@ -124,7 +125,8 @@ class Watching {
                                                   escaped(job.message, 600)));
             }
         }
-        if (context_.console.shows_progress() && job.state == JobState::running) {
+        if (context_.console.shows_progress() && job.state == JobState::running &&
+            now - began_ >= kQuiet) {
             show(job, seen->second, now);
         }
     }
@@ -140,6 +142,7 @@ class Watching {
     const Context& context_;
     const FederationView& view_;
     std::vector<Job> jobs_;
+    const Clock::time_point began_ = Clock::now();
     std::map<std::string, Seen> seen_;
 };
 

@@ -11,7 +11,8 @@ make_raw "$tmp/beta/web/vda.raw" 24M 3
 truncate -s 203M "$tmp/beta/web/vda.raw"
 make_qcow2 "$tmp/beta/q.qcow2" 9M 4
 start_server beta "$tmp/beta"
-start_server alpha "$tmp/alpha" digest-rate=1K # too little to have hashed anything by itself
+# Too little to have hashed anything by itself; that it checks what it relays is no hindrance.
+start_server alpha "$tmp/alpha" digest-rate=1K verify=require
 start_server closed "$tmp/closed" copies=off
 wait_published beta web/vda
 wait_published beta q

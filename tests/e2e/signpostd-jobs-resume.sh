@@ -5,7 +5,7 @@
 # killed: the copy is made from the other.
 . "$(dirname "$0")/functions.sh"
 
-requires nbdkit jq sqlite3
+requires nbdkit nbdinfo jq sqlite3
 mkdir -p "$tmp/alpha" "$tmp/beta" "$tmp/gamma"
 make_raw "$tmp/beta/vda.raw" 48M 21
 cp --sparse=always "$tmp/beta/vda.raw" "$tmp/gamma/vda.raw"
@@ -44,6 +44,9 @@ other=beta
 kill -STOP "${pid[$source]}"
 wait_until has_come $((12 << 20))
 kill -STOP "${pid[$other]}"
+[ "$(signpost ls -H -o disk)" = vda ] || fail "the copy that is being made is in the catalog"
+! nbdinfo --list "${uri[alpha]}" | has "[.]signpost" || fail "the copy is listed"
+! nbdinfo "$(disk_uri alpha "local:.signpost/$id")" 2>/dev/null || fail "it is served"
 kill_server alpha
 [ ! -e "$tmp/alpha/vda.raw" ] || fail "half a copy is to be seen"
 there=$(du -k "$tmp/alpha/.signpost/$id.part" | cut -f 1)
