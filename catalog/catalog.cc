@@ -102,9 +102,11 @@ std::shared_ptr<void> Catalog::when_changed(std::function<void()>) {
     return nullptr;
 }
 
-Result<std::unique_ptr<Catalog>> open_catalog(std::string_view url, OpenMode mode) {
+Result<std::unique_ptr<Catalog>> open_catalog(std::string_view url, OpenMode mode,
+                                              CatalogUser user) {
     if (is_postgres_uri(url))
-        return PostgresCatalog::open(url, mode);
+        return PostgresCatalog::open(url, mode, {},
+                                     user == CatalogUser::person ? kPersonsWaits : PostgresWaits());
     const auto path = sqlite_path(url);
     if (!path)
         return std::unexpected(path.error());

@@ -223,10 +223,15 @@ enum class OpenMode {
     import,     // as create; the only one that opens what an import has left half done
 };
 
+// Whom calls keep waiting when the catalog is a database server that is slow: a server's clients,
+// who get an answer from elsewhere then, or a person with a command.
+enum class CatalogUser { server, person };
+
 // URL: `sqlite:PATH` or a bare path; `postgresql://` or `postgres://` as libpq takes it, several
 // hosts included. Fails with invalid, not_found, corrupt (and the remedy), too_new, denied, io,
 // unavailable.
-Result<std::unique_ptr<Catalog>> open_catalog(std::string_view url, OpenMode mode);
+Result<std::unique_ptr<Catalog>> open_catalog(std::string_view url, OpenMode mode,
+                                              CatalogUser user = CatalogUser::server);
 
 // What the catalog at URL has to do with in the file system, for a process that shuts itself in:
 // the file's directory, or what libpq reads (certificates, passwords, services).

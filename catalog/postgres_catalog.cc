@@ -102,7 +102,7 @@ void keep_count(PostgresConnection& connection, const Catalog::Totals& totals,
 
 PostgresCatalog::PostgresCatalog(PostgresTarget target, OpenMode mode, StoreClock clock,
                                  PostgresWaits waits)
-    : mode_(mode), clock_(std::move(clock)), waits_(waits), pool_(std::move(target)) {}
+    : mode_(mode), clock_(std::move(clock)), waits_(waits), pool_(std::move(target), waits.dial) {}
 
 Result<std::unique_ptr<Catalog>> PostgresCatalog::open(std::string_view uri, OpenMode mode,
                                                        StoreClock clock, PostgresWaits waits) {

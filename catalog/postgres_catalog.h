@@ -34,8 +34,15 @@ struct PostgresWaits {
     std::chrono::milliseconds look_up = kLookupWait;
     std::chrono::milliseconds change = kChangeWait;
     std::chrono::milliseconds search = kSearchWait;
+    // For the first connection, until a look-up is told that there is no server.
+    std::chrono::milliseconds dial{450};
     bool patient = false;  // waits for a server to the bound, also where there was none just now
 };
+
+// A command's. A server that refuses connections is told of at once all the same.
+inline constexpr PostgresWaits kPersonsWaits{.look_up = std::chrono::seconds(5),
+                                             .change = std::chrono::seconds(30),
+                                             .dial = std::chrono::seconds(5)};
 
 class PostgresCatalog : public Catalog {
    public:

@@ -23,9 +23,7 @@ constexpr std::size_t kCapacity = 6;
 constexpr std::size_t kMaxChanges = 3;  // large ones must not keep look-ups out
 constexpr std::chrono::seconds kIdleTime{60};
 
-// How long a round of calls may say nothing until it counts as failed: one that is the first, and
-// one that follows a connection which did not answer.
-constexpr std::chrono::milliseconds kPatience{450};
+// With a dial that follows a connection which did not answer.
 constexpr std::chrono::milliseconds kShortPatience{150};
 
 constexpr std::chrono::milliseconds kFirstPause{100};
@@ -37,7 +35,8 @@ constexpr std::chrono::milliseconds kEndWait{500};
 
 class PostgresPool::State {
    public:
-    explicit State(std::shared_ptr<const PostgresTarget> target) : target_(std::move(target)) {}
+    State(std::shared_ptr<const PostgresTarget> target, std::chrono::milliseconds patience)
+        : target_(std::move(target)), longest_patience_(patience), patience_(patience) {}
 
     Result<std::unique_ptr<PostgresConnection>> take(Need need, Time deadline, bool patient);
     void give_back(Need need, std::unique_ptr<PostgresConnection> connection);
@@ -77,7 +76,8 @@ class PostgresPool::State {
     std::size_t first_host_ = 0;  // the one that answered last
     Time patience_end_{};
     Time next_round_{};
-    std::chrono::milliseconds patience_ = kPatience;
+    const std::chrono::milliseconds longest_patience_;
+    std::chrono::milliseconds patience_;  // with the next dial
     std::chrono::milliseconds pause_ = kFirstPause;
     std::minstd_rand chance_{std::random_device{}()};
 };
@@ -178,7 +178,7 @@ void PostgresPool::State::give_back(Need need, std::unique_ptr<PostgresConnectio
                 first_host_ = (first_host_ + 1) % target_->hosts.size();
             dropped = std::exchange(idle_, {});
             suspect_ = true;
-            patience_ = kShortPatience;
+            patience_ = std::min(longest_patience_, kShortPatience);
         }
         (reusable ? idle_ : dropped).push_back(std::move(connection));
         if (idle_.size() > 1 && Clock::now() - idle_.front()->last_used > kIdleTime) {
@@ -249,7 +249,7 @@ Connections PostgresPool::State::settle(Result<Dialled> outcome) {
         return dropped;
     }
     first_host_ = outcome->host;
-    patience_ = kPatience;
+    patience_ = longest_patience_;
     look_ups.reset();
     outcome->connection->last_used = Clock::now();
     outcome->connection->host = outcome->host;
@@ -287,9 +287,9 @@ PostgresPool::Lease::~Lease() {
         state_->give_back(need_, std::move(connection_));
 }
 
-PostgresPool::PostgresPool(PostgresTarget target)
+PostgresPool::PostgresPool(PostgresTarget target, std::chrono::milliseconds patience)
     : target_(std::make_shared<const PostgresTarget>(std::move(target))),
-      state_(std::make_shared<State>(target_)) {
+      state_(std::make_shared<State>(target_, patience)) {
     thread_ = std::thread([state = state_] { state->run(); });
 }
 

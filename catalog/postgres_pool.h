@@ -49,7 +49,8 @@ class PostgresPool {
         std::unique_ptr<PostgresConnection> connection_;
     };
 
-    explicit PostgresPool(PostgresTarget target);
+    // PATIENCE: with a dial, until those who wait for it are told that there is no server.
+    PostgresPool(PostgresTarget target, std::chrono::milliseconds patience);
     PostgresPool(const PostgresPool&) = delete;
     PostgresPool& operator=(const PostgresPool&) = delete;
     ~PostgresPool();

@@ -14,9 +14,9 @@ namespace {
 
 // A file that may be read but not written is good enough for looking.
 Result<std::unique_ptr<Catalog>> open_to_read(const std::string& url) {
-    auto catalog = open_catalog(url, OpenMode::existing);
+    auto catalog = open_catalog(url, OpenMode::existing, CatalogUser::person);
     if (!catalog && catalog.error().code == Errc::denied) {
-        return open_catalog(url, OpenMode::read_only);
+        return open_catalog(url, OpenMode::read_only, CatalogUser::person);
     }
     return catalog;
 }
@@ -24,8 +24,9 @@ Result<std::unique_ptr<Catalog>> open_to_read(const std::string& url) {
 }  // namespace
 
 Outcome<FederationView> FederationView::open(const Options& options, CatalogUse use) {
-    auto catalog = use == CatalogUse::read ? open_to_read(options.catalog)
-                                           : open_catalog(options.catalog, OpenMode::create);
+    auto catalog = use == CatalogUse::read
+                       ? open_to_read(options.catalog)
+                       : open_catalog(options.catalog, OpenMode::create, CatalogUser::person);
     if (catalog) {
         return FederationView(options, std::move(*catalog));
     }

@@ -57,7 +57,7 @@ void print_transfer(const Context& context, const TransferReport& report, std::s
 }
 
 Outcome<std::unique_ptr<Catalog>> open_to_fill(const std::string& url, OpenMode mode) {
-    auto catalog = open_catalog(url, mode);
+    auto catalog = open_catalog(url, mode, CatalogUser::person);
     if (!catalog)
         return std::unexpected(catalog_failure(catalog.error()));
     return std::move(*catalog);

@@ -11,7 +11,8 @@
 namespace signpost {
 
 VerbResult run(const Context& context, const CatalogInitVerb& /*verb*/) {
-    const bool existed = open_catalog(context.options.catalog, OpenMode::existing).has_value();
+    const bool existed =
+        open_catalog(context.options.catalog, OpenMode::existing, CatalogUser::person).has_value();
     const auto view = FederationView::open(context.options, CatalogUse::write);
     if (!view) {
         return std::unexpected(view.error());

@@ -152,7 +152,7 @@ Outcome<std::unique_ptr<Catalog>> open_pool_catalog(const PoolSettings& settings
     const std::string url = !settings.catalog.empty() ? settings.catalog
                             : given != nullptr        ? given
                                                       : default_catalog_url();
-    auto catalog = open_catalog(url, OpenMode::read_only);
+    auto catalog = open_catalog(url, OpenMode::read_only, CatalogUser::person);
     if (!catalog) {
         return std::unexpected(Failure{ExitCode::catalog_unreachable, catalog.error().message});
     }

@@ -69,7 +69,7 @@ TEST_F(SessionTest, AMistakeThatStaysIsToldInTheEnd) {
     federation_->disks["a"] = bad;
     RawClient client = connect();
     client.send(go("a"));
-    wait_until([&] { return log_.has("which shows another size"); });
+    wait_until([&] { return log_.has("refused: is on beta, which shows another size"); });
     client.leave();
     wait_ended();
     EXPECT_GE(bad->asked, 2);
