@@ -35,7 +35,7 @@ class PostgresSchema : public testing::Test {
     }
 
     Result<void> migrate(PostgresMigrations migrations) {
-        PostgresPool pool(parse_postgres_uri(uri_).value());
+        PostgresPool pool(parse_postgres_uri(uri_).value(), std::chrono::seconds(30));
         const auto deadline = std::chrono::steady_clock::now() + kChangeWait;
         auto lease = pool.lease(PostgresPool::Need::change, deadline);
         if (!lease)
