@@ -49,7 +49,7 @@ Result<std::vector<WishedCopies>> parse_wished_copies(std::string_view text,
                                                       const std::string& file) {
     const toml::parse_result parsed = toml::parse(text, file);
     if (!parsed) {
-        return mistake(file, parsed.error().source(), std::string(parsed.error().description()));
+        return mistake(file, parsed.error().source(), escaped(parsed.error().description(), 400));
     }
     const toml::node* node = parsed.table().get("copies");
     std::vector<WishedCopies> wishes;

@@ -45,7 +45,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     else
         check_shown(name.error().message);
     const auto asked = signpost::ExportName::parse(text);
-    if (asked && asked->local_only)
+    if (asked && asked->digests)
+        check_accepted(asked->disk, text.substr(signpost::ExportName::kDigestsPrefix.size()));
+    else if (asked && asked->local_only)
         check_accepted(asked->disk, text.substr(signpost::ExportName::kLocalPrefix.size()));
     else
         require(asked.has_value() == name.has_value());
