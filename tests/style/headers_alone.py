@@ -1,23 +1,41 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""Compiles each header of the tree alone, so that none leans on what its users include before it.
+"""Compiles headers of the tree alone, so that none leans on what its users include before it.
 
     headers_alone.py ROOT COMPILER FLAG…
+
+Those with which a source begins have been compiled so by the build.
 """
 
 import concurrent.futures
 import os
+import re
 import subprocess
 import sys
 
 SKIPPED_FOLDERS = {".git", "build"}
 
 
-def headers(root):
+def files(root, ending):
     for folder, folders, names in os.walk(root):
         folders[:] = sorted(f for f in folders if f not in SKIPPED_FOLDERS)
         yield from (os.path.relpath(os.path.join(folder, name), root)
-                    for name in sorted(names) if name.endswith(".h"))
+                    for name in sorted(names) if name.endswith(ending))
+
+
+def begins_with(path):
+    """What a source includes before all else; nothing when it has code before."""
+    with open(path, encoding="utf-8") as source:
+        for line in source:
+            if line.strip() and not line.startswith("//"):
+                first = re.match(r'#include "(.*)"', line)
+                return first and first[1]
+    return None
+
+
+def headers(root):
+    shown = {begins_with(os.path.join(root, source)) for source in files(root, ".cc")}
+    return [header for header in files(root, ".h") if header not in shown]
 
 
 def errors_of(root, command, header):
@@ -32,7 +50,7 @@ def main():
     root, command = sys.argv[1], sys.argv[2:]
     failed = 0
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-        found = list(headers(root))
+        found = headers(root)
         for header, said in zip(found, pool.map(lambda h: errors_of(root, command, h), found)):
             if said:
                 failed += 1
