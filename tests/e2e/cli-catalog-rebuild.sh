@@ -7,15 +7,7 @@
 requires nbdkit
 make_raw "$tmp/vault/old.raw" 1M 9
 start_nbdkit vault file "dir=$tmp/vault"
-for server in alpha beta; do
-    make_raw "$tmp/$server/same.raw" 4M 1
-    make_raw "$tmp/$server/of-$server.raw" 1M 2
-    start_signpostd "$server" "$tmp/$server"
-done
-for server in alpha beta; do
-    wait_published "$server" same
-    wait_published "$server" "of-$server"
-done
+start_alike start_signpostd
 signpost servers add vault "${uri[vault]}" --foreign --site oslo >/dev/null
 signpost sites cost oslo rome 30 >/dev/null
 signpost servers drain beta >/dev/null

@@ -5,15 +5,7 @@
 . "$(dirname "$0")/stubs.inc"
 
 requires nbdkit
-for server in alpha beta; do
-    make_raw "$tmp/$server/same.raw" 4M 1
-    make_raw "$tmp/$server/of-$server.raw" 1M 2
-    start_server "$server" "$tmp/$server"
-done
-for server in alpha beta; do
-    wait_published "$server" same
-    wait_published "$server" "of-$server"
-done
+start_alike start_server
 signpost verify >/dev/null
 content() {
     for disk in same of-alpha of-beta; do
