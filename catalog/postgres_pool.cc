@@ -29,6 +29,8 @@ constexpr std::chrono::milliseconds kShortPatience{150};
 constexpr std::chrono::milliseconds kFirstPause{100};
 constexpr std::chrono::milliseconds kLongestPause{5000};
 constexpr std::chrono::milliseconds kPauseOfWaiting{500};
+// A connection that answers for so long shows that the server is well.
+constexpr std::chrono::seconds kProven{2};
 constexpr std::chrono::milliseconds kEndWait{500};
 
 }  // namespace
@@ -55,6 +57,7 @@ class PostgresPool::State {
     bool must_dial() const;
     Connections settle(Result<Dialled> outcome);
     void pause_longer();
+    void end_service();
 
     Error no_answer() const;
     Error busy() const;
@@ -76,6 +79,7 @@ class PostgresPool::State {
     std::size_t first_host_ = 0;  // the one that answered last
     Time patience_end_{};
     Time next_round_{};
+    Time dialled_{};  // the last one that answered
     const std::chrono::milliseconds longest_patience_;
     std::chrono::milliseconds patience_;  // with the next dial
     std::chrono::milliseconds pause_ = kFirstPause;
@@ -165,6 +169,7 @@ Result<std::unique_ptr<PostgresConnection>> PostgresPool::State::take(Need need,
 void PostgresPool::State::give_back(Need need, std::unique_ptr<PostgresConnection> connection) {
     Connections dropped;
     const bool trouble = connection->says_trouble();
+    const bool hung = trouble && connection->failure()->kind == PostgresFailure::Kind::hung;
     const bool reusable = connection->is_reusable();
     connection->clear_failure();
     connection->last_used = Clock::now();
@@ -180,6 +185,11 @@ void PostgresPool::State::give_back(Need need, std::unique_ptr<PostgresConnectio
             suspect_ = true;
             patience_ = std::min(longest_patience_, kShortPatience);
         }
+        const bool proven = Clock::now() - dialled_ > kProven;
+        if (hung && !proven)
+            end_service();
+        else if (!trouble && proven)
+            pause_ = kFirstPause;
         (reusable ? idle_ : dropped).push_back(std::move(connection));
         if (idle_.size() > 1 && Clock::now() - idle_.front()->last_used > kIdleTime) {
             dropped.push_back(std::move(idle_.front()));
@@ -239,6 +249,13 @@ void PostgresPool::State::pause_longer() {
     pause_ = std::min(pause_ * 2, kLongestPause);
 }
 
+// A server that takes connections and then does not answer is overloaded: to make others at once
+// would be one load more.
+void PostgresPool::State::end_service() {
+    trouble_[0] = trouble_[1] = no_answer();
+    pause_longer();
+}
+
 Connections PostgresPool::State::settle(Result<Dialled> outcome) {
     auto& look_ups = trouble_[index(Need::look_up)];
     auto& changes = trouble_[index(Need::change)];
@@ -249,6 +266,7 @@ Connections PostgresPool::State::settle(Result<Dialled> outcome) {
         return dropped;
     }
     first_host_ = outcome->host;
+    dialled_ = Clock::now();
     patience_ = longest_patience_;
     look_ups.reset();
     outcome->connection->last_used = Clock::now();
@@ -261,7 +279,6 @@ Connections PostgresPool::State::settle(Result<Dialled> outcome) {
         pause_longer();
     } else {
         changes.reset();
-        pause_ = kFirstPause;
         // Back from a standby: what is read there may be old.
         for (auto& each : std::exchange(idle_, {}))
             (each->is_standby() ? dropped : idle_).push_back(std::move(each));

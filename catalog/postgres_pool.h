@@ -7,7 +7,8 @@
 // for that moment, whoever wants a connection is told so at once, and the thread goes on trying, at
 // first after 0.1 s, then up to 5 s apart, by chance earlier: so that a disk whose opening asks the
 // catalog several times does not wait several times, and a server that comes back is not stormed.
-// A connection that was lost, or did not answer, makes all others suspect: they are dropped.
+// A connection that was lost, or did not answer, makes all others suspect: they are dropped. Where
+// one does not answer that was made a moment ago, the server is overloaded, and a pause follows.
 //
 // Changes need a primary. Look-ups take the primary too; a standby while there is none.
 //

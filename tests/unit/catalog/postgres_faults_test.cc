@@ -137,6 +137,27 @@ TEST_F(PostgresFaults, BusyServerIsNotTakenForAHungOne) {
     EXPECT_TRUE(catalog->find(disk("a")).value());
 }
 
+// It takes connections and answers no look-up: a new one for each that fails would make it worse.
+TEST_F(PostgresFaults, OverloadedServerIsNotStormedWithConnections) {
+    filled(uri_, kPatience);
+    PostgresWire wire(cluster_.directory());
+    const auto catalog =
+        open(fmt::format("postgresql://signpost_tests@/{}?host={}", database_, wire.directory()),
+             {.look_up = milliseconds(150)});
+    ASSERT_TRUE(comes_true([&] { return catalog->find(disk("a")).has_value(); }));
+    wire.hold_look_ups(true);
+    const unsigned before = wire.connections();
+    unsigned failed = 0;
+    for (const auto end = Clock::now() + std::chrono::seconds(5); Clock::now() < end;) {
+        failed += catalog->find(disk("a")) ? 0 : 1;
+        std::this_thread::sleep_for(milliseconds(5));
+    }
+    EXPECT_GE(failed, 20u) << "while it pauses, callers are told at once";
+    EXPECT_LE(wire.connections() - before, 12u);
+    wire.hold_look_ups(false);
+    EXPECT_TRUE(comes_true([&] { return catalog->find(disk("a")).has_value(); }));
+}
+
 TEST_F(PostgresFaults, HeartbeatDoesNotWaitForAPublication) {
     const auto catalog = open(uri_);
     ASSERT_TRUE(catalog->put_server(server("beta", "nbd://h:1", "i-1")));
