@@ -246,6 +246,7 @@ class RelayCore final : private UpstreamLink::Owner,
     void consult();
     void consulted(Result<std::vector<Upstream>> answer);
     bool adopt(const Upstream& upstream);
+    void learn_of_pinned(const Location& row);
 
     // --- from one route to another: relay_moves.cc
     void hear_news(Time now);
@@ -327,11 +328,15 @@ class RelayCore final : private UpstreamLink::Owner,
     bool pumping_ = false;
     bool pump_again_ = false;
 
-    // What the pinned content is; the route's location may learn a digest later.
+    // What the pinned content is. The route's row may learn a digest later, and another generation,
+    // rightly or not: by all that it had with its digest the same content is known.
     struct Pin {
         const Route* route;
         Location location;
         std::string fingerprint;
+        std::vector<std::uint64_t> generations = {};  // the newest last
+
+        bool is_content_of(const Location& other) const;
     };
     std::optional<Pin> pin_;
 

@@ -18,6 +18,7 @@ using std::chrono::seconds;
 constexpr std::size_t kMaxRoutes = 64;
 constexpr seconds kStaleFor{1};
 constexpr seconds kConsultEvery{1};
+constexpr std::size_t kMostGenerations = 8;  // of a pinned content
 
 bool same_place(const Location& a, const Location& b) {
     return a.server == b.server && a.export_name == b.export_name;
@@ -48,7 +49,15 @@ bool RelayCore::may_serve(const Route& route, Time now) const {
         return false;
     }
     return !pin_ || is_pinned(route) ||
-           (plan_.traits.read_only && interchangeable(pin_->location, route.upstream.location));
+           (plan_.traits.read_only && pin_->is_content_of(route.upstream.location));
+}
+
+bool RelayCore::Pin::is_content_of(const Location& other) const {
+    Location row = location;
+    return std::ranges::any_of(generations, [&](std::uint64_t generation) {
+        row.generation = generation;
+        return interchangeable(row, other);
+    });
 }
 
 bool RelayCore::others_left(const Piece& piece, const Route& except) const {
@@ -95,6 +104,8 @@ void RelayCore::pin(const Route& route, const std::string& fingerprint) {
     pin_ = Pin{&route, route.upstream.location, fingerprint};
     if (pin_->location.fingerprint != fingerprint) {
         pin_->location.digest.clear();
+    } else if (!pin_->location.digest.empty()) {
+        pin_->generations = {pin_->location.generation};
     }
     if (plan_.pinned) {
         plan_.pinned(route.upstream.location, fingerprint);
@@ -172,7 +183,7 @@ bool RelayCore::adopt(const Upstream& upstream) {
     }
     if (pin_ && same_place(pin_->location, upstream.location) &&
         pin_->fingerprint == upstream.location.fingerprint) {
-        pin_->location = upstream.location;
+        learn_of_pinned(upstream.location);
     }
     for (const auto& route : routes_) {
         if (!same_place(route->upstream.location, upstream.location)) {
@@ -195,6 +206,24 @@ bool RelayCore::adopt(const Upstream& upstream) {
     route->number = routes_.size();
     routes_.push_back(std::move(route));
     return true;
+}
+
+// One state of an image has one digest: a row that says otherwise is wrong, and not believed.
+void RelayCore::learn_of_pinned(const Location& row) {
+    const std::string& known = pin_->location.digest;
+    if (!known.empty() && !row.digest.empty() && row.digest != known) {
+        return;
+    }
+    auto& generations = pin_->generations;
+    if (row.digest.empty()) {
+        generations.clear();  // it is about to be written
+    } else if (std::ranges::find(generations, row.generation) == generations.end()) {
+        generations.push_back(row.generation);
+        if (generations.size() > kMostGenerations) {
+            generations.erase(generations.begin() + 1);  // not the one that it was opened with
+        }
+    }
+    pin_->location = row;
 }
 
 }  // namespace signpost

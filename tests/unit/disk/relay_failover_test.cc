@@ -5,6 +5,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <functional>
 #include <future>
 #include <thread>
 
@@ -36,6 +37,33 @@ class RelayFailover : public RelayTest {
     void expect_good_read() {
         ASSERT_EQ(read(8192, 100'000), 0);
         EXPECT_TRUE(matches(gamma_.content(), 8192));
+    }
+
+    // Opens over BETA, which is in use, and GAMMA. Asked again, the catalog gives WRONG for BETA,
+    // and MORE. Then both die, and a read fails.
+    void lose_both(const std::function<void(Location& wrong)>& make_wrong,
+                   const std::vector<Upstream>& more = {}) {
+        const std::string fingerprint = "r-" + std::string(32, '1');
+        FaultServer::Manners manners;
+        manners.description = describe_with_fingerprint("raw", fingerprint);
+        beta_.set_manners(manners);
+        Upstream beta = upstream_of(beta_, "beta", kDigest);
+        beta.location.fingerprint = fingerprint;
+        const Upstream gamma = upstream_of(gamma_, "gamma", kDigest);
+        std::vector answer{beta, gamma};
+        make_wrong(answer.front().location);
+        answer.insert(answer.end(), more.begin(), more.end());
+        auto asked = std::make_shared<std::atomic<bool>>(false);
+        plan_.ask_again = [asked, answer]() -> Result<std::vector<Upstream>> {
+            *asked = true;
+            return answer;
+        };
+        open({beta, gamma});
+        ASSERT_EQ(read(0, 4096), 0);
+        beta_.kill();
+        gamma_.kill();
+        ASSERT_EQ(read(0, 4096), EIO);
+        ASSERT_TRUE(*asked);
     }
 
     FaultServer beta_{pattern(kSize, 1)};
@@ -385,6 +413,21 @@ TEST_F(RelayFailover, ReplicaVerifiedAfterTheOpenIsFound) {
     ASSERT_EQ(read(0, 4096), 0);
     beta_.kill();
     expect_good_read();
+}
+
+// One wrong row must not leave an open disk without its other copies.
+TEST_F(RelayFailover, WrongGenerationOfTheImageInUseKeepsNoReplicaAway) {
+    lose_both([](Location& wrong) { wrong.generation = 999; });
+    gamma_.start();
+    expect_good_read();
+}
+
+TEST_F(RelayFailover, SecondDigestOfTheImageInUseIsNotBelieved) {
+    FaultServer other(pattern(kSize, 2));
+    lose_both([](Location& wrong) { wrong.digest = "sha256-4m:bb"; },
+              {upstream_of(other, "other", "sha256-4m:bb")});
+    EXPECT_EQ(read(0, 4096), EIO);
+    EXPECT_EQ(other.connections(), 0);
 }
 
 // As by SIGSTOP, or by a pause of the virtual machine.
