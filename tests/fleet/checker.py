@@ -6,8 +6,9 @@ to whom. Pure: numbers and lists in, sentences out. The promises:
 
 - no wrong byte, ever;
 - no error while one good replica was reachable from the server that was asked;
-- every stall within the bounds;
-- at most two attempts to connect per second from a server to a peer that it cannot reach.
+- every stall within the bounds; moves, copies and drains excuse none;
+- at most two attempts to connect per second from a server to a peer that it cannot reach;
+- everything heals by itself within GRACE after the last fault.
 
 A replica is good for a request when its server was there and both directions to it were whole from
 GRACE before until the end. For how long the machine gave nobody a turn is measured (metronome.py):
@@ -25,15 +26,16 @@ GRACE = 10.0  # everything heals within
 LONGEST = 12.0  # of a request, with no replica left
 KILLED = 2.0  # what one replica may cost that ends, or
 SILENT = 3.0  # that no longer answers
+ROTTEN = 1.0  # or sent bytes that were found to be others
 OPEN = 1.0
 READ = 0.5
+FOLLOWED = 1.0  # an open of a disk that has moved, once
 CONNECTS = 2.0  # per second, over WINDOW
 WINDOW = 5.0
 LEASE = 15.0  # of a writer
 TAKEOVER = 8.0  # after it
-ENDS = ("kill", "copy")  # a server's process
+ENDS = ("kill",)  # a server's process
 STOOD_STILL = 0.15  # for so long in all, and a refusal for lack of time proves nothing
-NOTICED = 7.0
 
 
 def overlaps(begin, end, event):
@@ -44,18 +46,15 @@ def overlap(begin, end, event):
     return max(0.0, min(end, event["end"]) - max(begin, event["begin"]))
 
 
-def nodes_away(event, asked, begin):
-    """How many of the database's two nodes a server cannot ask because of it. That the one that it
-    uses has frozen it notices when it asks: the first look-up fails, or the next heartbeat."""
+def nodes_away(event, asked):
+    """How many of the database's two nodes a server cannot ask because of it."""
     if event["kind"] == "no-catalog":
         return 2 if event["who"][0] == asked else 0
-    noticed = begin - event["begin"] > NOTICED
     if event["kind"] == "split":
         inside = len(event["detail"]["database nodes"])
-        away = 2 - inside if asked in event["who"] else inside
-        return away if noticed or away == 0 else 2
+        return 2 - inside if asked in event["who"] else inside
     if event["kind"] == "database-freeze":
-        return len(event["detail"]["nodes"]) if noticed else 2
+        return len(event["detail"]["nodes"])
     return 1 if event["kind"].startswith("database") else 0
 
 
@@ -93,15 +92,19 @@ class History:
                 and event["begin"] < end]
 
     def trouble(self, asked, holder, disk, begin, end):
-        return (self.moved(holder, disk, end) + self.process(holder, begin, end)
-                + self.link(asked, holder, begin, end) + self.rows(holder, disk, begin, end))
+        return self.moved(holder, disk, end) + self.stalls(asked, holder, disk, begin, end)
+
+    def stalls(self, asked, holder, disk, begin, end):
+        """What keeps a request waiting for this holder."""
+        return (self.process(holder, begin, end) + self.link(asked, holder, begin, end)
+                + self.rows(holder, disk, begin, end))
 
     def concerning(self, asked, disk, begin, end):
         """What may have had to do with a request, in order."""
         events = self.process(asked, begin, end)
         for holder in self.disks[disk]["holders"]:
             events += self.trouble(asked, holder, disk, begin, end)
-        events += [event for event in self.during(begin, end) if nodes_away(event, asked, end)]
+        events += [event for event in self.during(begin, end) if nodes_away(event, asked)]
         return sorted({event["number"]: event for event in events}.values(),
                       key=lambda event: event["number"])
 
@@ -110,7 +113,7 @@ class History:
         enough for a look-up."""
         partly = []
         for event in self.during(begin, end):
-            nodes = nodes_away(event, asked, begin + GRACE)
+            nodes = nodes_away(event, asked)
             if nodes == 2:
                 return [event]
             partly += [event] * nodes
@@ -131,13 +134,17 @@ class History:
         still = [overlap(begin, end, event) for event in self.process(server, begin, end)]
         return end - begin - sum(still)
 
-    def price(self, asked, disk, begin, end):
-        """What the replicas in trouble may cost in all."""
+    def price(self, what, asked, disk, begin, end):
+        """What the replicas in trouble may cost in all. Whoever reads a disk while it is moved,
+        copied or drained notices nothing."""
         cost = 0.0
         for holder in self.disks[disk]["holders"]:
-            trouble = self.trouble(asked, holder, disk, begin - GRACE, end)
-            if trouble and holder != asked:
-                cost += KILLED if all(event["kind"] in ENDS for event in trouble) else SILENT
+            stalls = self.stalls(asked, holder, disk, begin - GRACE, end)
+            if stalls and holder != asked:
+                cost += KILLED if all(event["kind"] in ENDS for event in stalls) else SILENT
+            for event in self.moved(holder, disk, end):
+                cost += ROTTEN if event["kind"] == "rot" else 0.0
+                cost += FOLLOWED if event["kind"] == "move" and what == "open" else 0.0
         return min(cost, LONGEST)
 
 
@@ -186,7 +193,7 @@ class Checker:
             if good or error == "hung":
                 self.violation("read", begin, end, server, disk,
                                f"{error}, though {', '.join(good) or 'nobody'} had it")
-        bound = READ + self.history.price(server, disk, begin, end)
+        bound = READ + self.history.price("read", server, disk, begin, end)
         if not good:
             bound = LONGEST + READ
         self.check_time("read", begin, end, server, disk, bound)
@@ -211,7 +218,7 @@ class Checker:
                 self.unjudged += 1  # the catalog has half a second to answer
             elif needed or error in ("hung", "lost"):
                 self.violation("open", begin, end, server, disk, error)
-        bound = OPEN + self.history.price(server, disk, begin, end)
+        bound = OPEN + self.history.price("open", server, disk, begin, end)
         self.check_time("open", begin, end, server, disk, bound)
 
     def check_time(self, what, begin, end, server, disk, bound):
@@ -226,9 +233,34 @@ class Checker:
                            " more for what the machine gave nobody a turn")
 
 
-def check_writers(history, records):
-    """Of two who want to write: (violations, acknowledged writes of each, how long the disk had no
-    writer after the first one's server went away). RECORDS as writer.py has them."""
+def not_well(records, is_wrong, stood_still, slack):
+    """Of a sweep over all disks: what failed, was wrong, or took longer than it may when nothing
+    is the matter. STOOD_STILL says for how long the machine did, between two times."""
+    def is_late(record):
+        bound = OPEN if record[0] == "open" else READ
+        begin, end = record[1:3]
+        return end - begin > bound + slack + stood_still(begin, end)
+    return [record for record in records
+            if record[-1] is not None or is_wrong(record) or is_late(record)]
+
+
+def check_healing(history, last, well, beating):
+    """LAST: when the last fault was over. WELL: when a sweep began that found everything well.
+    BEATING: when each server had said again to the catalog that it is alive."""
+    wrong = []
+    for what, when in (("disk could be had through each server", well),
+                       ("server had beaten again", beating)):
+        still = history.stood_still(last, when)
+        if when - last > GRACE + still:
+            wrong.append((when, f"each {what} only {when - last:.1f} s after the last fault (of"
+                                f" which the machine gave nobody a turn for {still:.1f} s)"))
+    return wrong
+
+
+def check_writers(history, records, until):
+    """Of two who want to write, UNTIL a time: (violations, acknowledged writes of each, how long
+    the disk had no writer after the first one's server went away). RECORDS as writer.py has
+    them."""
     good = sorted((record for record in records if record[-1] is None), key=lambda one: one[1])
     names = sorted({record[3] for record in records})
     count = {name: sum(1 for record in good if record[3] == name) for name in names}
@@ -247,23 +279,33 @@ def check_writers(history, records):
     pause = others[0][2] - gone[0]["begin"] if others and gone else None
     if others and not gone:
         violations.append((others[0][1], f"{others[0][3]} writes, though {first} is well"))
-    return violations + check_takeover(history, gone, pause), count, pause
+    violations += check_takeover(history, gone, pause) + check_written_again(history, good, until)
+    return violations, count, pause
+
+
+def check_written_again(history, good, until):
+    """After the last fault somebody can write."""
+    last = max((event["end"] for event in history.events), default=until)
+    latest = last + GRACE + history.stood_still(last, last + GRACE)
+    if latest > until or any(last < record[2] <= latest for record in good):
+        return []
+    return [(latest, f"nobody could write for {GRACE:.0f} s after the last fault")]
 
 
 def check_takeover(history, gone, pause):
-    """The second one gets its turn, when the catalog can be asked by then."""
+    """The second one gets its turn when the lease has lapsed, and the catalog can be changed."""
     if not gone:
         return []
-    begin = gone[0]["begin"]
-    latest = begin + LEASE + TAKEOVER
-    still = history.stood_still(begin, latest)
-    if any(event["kind"].startswith("database") for event in history.during(begin, latest)):
-        return []
-    if gone[0]["end"] < latest + still:
+    begin, end = gone[0]["begin"], gone[0]["end"]
+    bound = LEASE + TAKEOVER + history.stood_still(begin, end)
+    for event in history.during(begin, end):
+        if event["kind"].startswith("database"):
+            bound += overlap(begin, end, event) + GRACE
+    if end < begin + bound:
         return []  # the first one was back in time
-    if pause is None or pause > LEASE + TAKEOVER + still:
+    if pause is None or pause > bound:
         return [(begin, f"no other writer for {pause} s after {gone[0]['who'][0]} went away; the"
-                        f" bound is {LEASE + TAKEOVER + still:.1f} s")]
+                        f" bound is {bound:.1f} s")]
     return []
 
 

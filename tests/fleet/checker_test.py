@@ -137,6 +137,13 @@ class CheckerTest(unittest.TestCase):
         self.assertTrue(self.judge(refused, [apart]))
         self.assertEqual(self.judge(refused, [stopped, apart]), [])
 
+    def test_a_database_that_has_just_fallen_silent_leaves_the_other_node(self):
+        refused = [self.open(20, 20.5, "refused: 2")]
+        frozen = fault("database-freeze", [], 19.9, 30, {"nodes": [0]})
+        self.assertTrue(self.judge(refused, [frozen]))
+        apart = fault("split", ["s1"], 19.9, 30, {"database nodes": [0]})
+        self.assertTrue(self.judge(refused, [apart]))
+
     def test_an_open_without_catalog_takes_a_second(self):
         stopped = [fault("database-freeze", [], 0, 99, {"nodes": [0, 1]})]
         self.assertTrue(self.judge([self.open(20, 22.5, "refused: 2")], stopped))
@@ -155,6 +162,29 @@ class CheckerTest(unittest.TestCase):
         self.assertEqual(self.judge([self.read(20, 32, "EIO")], events), [])
         self.assertTrue(self.judge([self.read(5, 8, "EIO")], events))
 
+    def test_who_reads_a_disk_that_is_moved_copied_or_drained_notices_nothing(self):
+        for kind, who in (("move", ["s1", "s4", DISK]), ("copy", ["s4", DISK]), ("drain", ["s1"])):
+            event = fault(kind, who, 19, 21)
+            self.assertEqual(self.judge([self.read(20, 21.4)], [event]), [])
+            self.assertIn("it took 1.60 s", self.judge([self.read(20, 21.6)], [event])[0])
+
+    def test_an_open_may_follow_a_disk_that_has_moved_once(self):
+        moved = [fault("move", ["s1", "s4", DISK], 19, 21)]
+        self.assertEqual(self.judge([self.open(20, 22.9)], moved), [])
+        self.assertTrue(self.judge([self.open(20, 23.1)], moved))
+        self.assertTrue(self.judge([self.open(20, 22.1)], [fault("drain", ["s1"], 19, 21)]))
+
+    def test_bytes_that_have_rotted_are_replaced_in_a_second(self):
+        rotten = [fault("rot", ["s1", DISK], 10, 12)]
+        self.assertEqual(self.judge([self.read(20, 22.4)], rotten), [])
+        self.assertTrue(self.judge([self.read(20, 22.6)], rotten))
+
+    def test_a_copy_excuses_its_server_only_while_that_is_gone(self):
+        copying = fault("copy", ["s3", DISK], 18, 30)
+        self.assertTrue(self.judge([self.read(20, 20.1, "lost")], [copying]))
+        killed = fault("kill", ["s3", DISK], 19, 30)
+        self.assertEqual(self.judge([self.read(20, 20.1, "lost")], [copying, killed]), [])
+
     def test_what_has_rotted_is_good_nowhere_but_elsewhere(self):
         events = [fault("rot", ["s1", DISK], 10, 12), fault("freeze", ["s2"], 0, 99)]
         self.assertEqual(self.judge([self.read(20, 32, "EIO")], events), [])
@@ -163,9 +193,9 @@ class CheckerTest(unittest.TestCase):
     def writes(self, name, *times):
         return [["write", time, time + 0.1, name, 0, f"{name} {time}", None] for time in times]
 
-    def judge_writers(self, records, events=()):
+    def judge_writers(self, records, events=(), until=0):
         history = checker.History(list(events), DISKS, [])
-        return [text for _, text in checker.check_writers(history, records)[0]]
+        return [text for _, text in checker.check_writers(history, records, until)[0]]
 
     def test_one_writer_takes_over_from_another_when_its_server_has_gone(self):
         gone = [fault("writer", ["w1", "w2"], 10, 40)]
@@ -185,6 +215,54 @@ class CheckerTest(unittest.TestCase):
         self.assertIn("no other writer", self.judge_writers(late, gone)[0])
         back = [fault("writer", ["w1", "w2"], 10, 20)]
         self.assertEqual(self.judge_writers(self.writes("a0", 1, 9, 21), back), [])
+
+    def test_a_takeover_waits_for_the_database_only(self):
+        gone = fault("writer", ["w1", "w2"], 10, 60)
+        stopped = fault("database-stop", [], 24, 28)
+        late = self.writes("a0", 1, 9) + self.writes("a1", 46)
+        self.assertIn("no other writer", self.judge_writers(late, [gone])[0])
+        self.assertEqual(self.judge_writers(late, [gone, stopped]), [])
+        later = self.writes("a0", 1, 9) + self.writes("a1", 48)
+        self.assertIn("no other writer", self.judge_writers(later, [gone, stopped])[0])
+
+    def test_after_the_last_fault_somebody_can_write(self):
+        stopped = [fault("database-stop", [], 10, 20)]
+        self.assertEqual(self.judge_writers(self.writes("a0", 1, 29), stopped, 34), [])
+        self.assertIn("nobody could write for 10 s",
+                      self.judge_writers(self.writes("a0", 1, 31), stopped, 34)[0])
+
+    def test_nobody_who_could_ever_write_is_found(self):
+        refused = [["write", 1, 2, "a0", 0, "a0 1", "EPERM"]]
+        self.assertIn("nobody could write at all", self.judge_writers(refused)[0])
+
+    def not_well(self, record, still=0.0, wrong=False):
+        return checker.not_well([record], lambda _: wrong, lambda _begin, _end: still, slack=1.0)
+
+    def test_a_sweep_finds_what_failed_was_wrong_or_late(self):
+        self.assertFalse(self.not_well(self.read(20, 20.1)))
+        self.assertTrue(self.not_well(self.read(20, 20.1), wrong=True))
+        self.assertTrue(self.not_well(self.read(20, 20.1, "EIO")))
+        self.assertTrue(self.not_well(self.open(20, 20.1, "refused: 2")))
+        self.assertTrue(self.not_well(self.read(20, 21.6)))
+        self.assertFalse(self.not_well(self.read(20, 21.6), still=0.2))
+        self.assertFalse(self.not_well(self.open(20, 21.9)))
+        self.assertTrue(self.not_well(self.open(20, 22.1)))
+
+    def healing(self, well, beating, standstills=()):
+        history = checker.History([], DISKS, list(standstills))
+        return [text for _, text in checker.check_healing(history, 100, well, beating)]
+
+    def test_everything_heals_within_ten_seconds(self):
+        self.assertEqual(self.healing(100, 105), [])
+        self.assertEqual(self.healing(109.9, 109.9), [])
+        self.assertIn("each disk could be had", self.healing(110.1, 105)[0])
+        self.assertIn("each server had beaten", self.healing(100, 110.1)[0])
+        self.assertTrue(self.healing(float("inf"), 105))
+        self.assertTrue(self.healing(100, float("inf")))
+
+    def test_healing_takes_longer_by_what_the_machine_stood_still(self):
+        self.assertEqual(self.healing(110.9, 105, [(103, 104)]), [])
+        self.assertTrue(self.healing(110.9, 105, [(98, 99.9)]))
 
     def test_a_storm_of_connects_is_found(self):
         history = checker.History([fault("cut", ["s1", "s3"], 10, 20)], DISKS, [])

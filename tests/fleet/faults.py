@@ -47,9 +47,7 @@ class Faults:
             self.carry_out_now(fault)
 
     def carry_out_now(self, fault):
-        event = {"number": fault.number, "kind": fault.kind, "who": fault.who,
-                 "detail": fault.detail, "begin": time.monotonic(), "end": float("inf")}
-        self.happened.append(event)
+        event = self.event(fault, fault.kind)
         try:
             undo = getattr(self, "do_" + fault.kind.replace("-", "_"))(fault)
             self.sleep_until(fault.end())
@@ -57,6 +55,13 @@ class Faults:
         except Exception as error:  # what cannot be carried out fails the run
             self.problems.append(f"{fault} could not be carried out: {error!r}")
         event["end"] = time.monotonic()
+
+    def event(self, fault, kind):
+        """Begins now; whoever asked for it says when it ends."""
+        event = {"number": fault.number, "kind": kind, "who": fault.who, "detail": fault.detail,
+                 "begin": time.monotonic(), "end": float("inf")}
+        self.happened.append(event)
+        return event
 
     def sleep_until(self, seconds):
         time.sleep(max(0.0, self.begin + seconds - time.monotonic()))
@@ -174,11 +179,13 @@ class Faults:
         server = self.servers[target]
         again = self.ask(fault, "copy", disk, "--to", target, "--rate", "2M", "--detach")
         self.sleep_until(fault.start + fault.seconds / 2)
+        killed = self.event(fault, "kill")
         server.kill()
         server.clock = fault.detail["clock"]
 
         def undo():
             server.start()
+            killed["end"] = time.monotonic()
             again()
         return undo
 
