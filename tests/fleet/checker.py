@@ -91,6 +91,12 @@ class History:
                 and event["who"][0] == holder and event["who"][-1] == disk
                 and event["begin"] < end]
 
+    def copies(self, disk, end):
+        """Where it may be by then: moved or copied to, too."""
+        came = [event["who"][-2] for event in self.events if event["kind"] in ("move", "copy")
+                and event["who"][-1] == disk and event["begin"] < end]
+        return sorted({*self.disks[disk]["holders"], *came})
+
     def trouble(self, asked, holder, disk, begin, end):
         return self.moved(holder, disk, end) + self.stalls(asked, holder, disk, begin, end)
 
@@ -102,7 +108,7 @@ class History:
     def concerning(self, asked, disk, begin, end):
         """What may have had to do with a request, in order."""
         events = self.process(asked, begin, end)
-        for holder in self.disks[disk]["holders"]:
+        for holder in self.copies(disk, end):
             events += self.trouble(asked, holder, disk, begin, end)
         events += [event for event in self.during(begin, end) if nodes_away(event, asked)]
         return sorted({event["number"]: event for event in events}.values(),
@@ -138,7 +144,7 @@ class History:
         """What the replicas in trouble may cost in all. Whoever reads a disk while it is moved,
         copied or drained notices nothing."""
         cost = 0.0
-        for holder in self.disks[disk]["holders"]:
+        for holder in self.copies(disk, end):
             stalls = self.stalls(asked, holder, disk, begin - GRACE, end)
             if stalls and holder != asked:
                 cost += KILLED if all(event["kind"] in ENDS for event in stalls) else SILENT

@@ -168,6 +168,13 @@ class CheckerTest(unittest.TestCase):
             self.assertEqual(self.judge([self.read(20, 21.4)], [event]), [])
             self.assertIn("it took 1.60 s", self.judge([self.read(20, 21.6)], [event])[0])
 
+    def test_where_a_disk_was_moved_to_may_fail_as_any_other(self):
+        moved = fault("move", ["s1", "s4", DISK], 10, 12)
+        frozen = fault("freeze", ["s4"], 19, 30)
+        self.assertEqual(self.judge([self.read(20, 23.4)], [moved, frozen]), [])
+        self.assertTrue(self.judge([self.read(20, 23.4)], [frozen]))
+        self.assertTrue(self.judge([self.read(20, 22, "EIO")], [moved, frozen]))
+
     def test_an_open_may_follow_a_disk_that_has_moved_once(self):
         moved = [fault("move", ["s1", "s4", DISK], 19, 21)]
         self.assertEqual(self.judge([self.open(20, 22.9)], moved), [])
