@@ -179,7 +179,8 @@ struct WriterLease {
 struct Route {
     Location location;
     Server server;
-    unsigned rank = 0;  // of those with the same one none is better; filled by order_routes()
+    unsigned rank = 0;   // of those with the same one none is better; filled by order_routes()
+    bool spare = false;  // is being drained: for when no other answers
 };
 
 // The answer to "where is it?": routes in the order in which to try them, good for `lifetime_s`.

@@ -180,7 +180,7 @@ Result<std::optional<Survey>> Resolver::survey(const DiskName& name, bool draini
     Survey survey{.disk = name, .from = std::move(*from), .as_of = (*record)->as_of};
     for (const Route& route : routes) {
         if (!draining && is_spare(route, routes))
-            passed_over.push_back({route.location, route.server, 0, "is being drained"});
+            passed_over.push_back({route.location, route.server, 0, "is being drained", true});
         else
             survey.candidates.push_back({route.location, route.server, route.rank});
     }
@@ -197,9 +197,9 @@ Result<Referral> Resolver::resolve(const DiskName& name, bool draining) const {
     Referral referral{.disk = name, .routes = {}, .as_of = (*survey)->as_of};
     std::string reasons;
     for (Candidate& candidate : (*survey)->candidates) {
-        if (candidate.passed_over.empty())
-            referral.routes.push_back(
-                {std::move(candidate.location), std::move(*candidate.server), candidate.rank});
+        if (candidate.passed_over.empty() || candidate.spare)
+            referral.routes.push_back({std::move(candidate.location), std::move(*candidate.server),
+                                       candidate.rank, candidate.spare});
         else
             reasons += fmt::format("{}{} ({})", reasons.empty() ? "" : ", ",
                                    escaped(candidate.location.server), candidate.passed_over);

@@ -10,7 +10,8 @@
 // server's; lower first); global-low comes last. Within all that servers that beat (or foreign
 // ones, which do not) come before silent ones, then the freshest.
 //
-// A server that is being drained is left out where another location will do.
+// A server that is being drained comes last where another location will do, as a spare: for when no
+// other answers.
 //
 // A row that UntrueRows has is passed over, as if it were not there, while there are others.
 //
@@ -47,6 +48,7 @@ struct Candidate {
     std::optional<Server> server = std::nullopt;  // as it is registered
     unsigned rank = 0;                            // as Route's
     std::string passed_over = {};                 // why; empty: it is a route
+    bool spare = false;                           // passed over, but a route when no other answers
 };
 
 // All that a resolution went by.

@@ -144,7 +144,7 @@ class RelayCore final : private UpstreamLink::Owner,
         Time dial_began{};   // the last of them
         RelayLatency latency;
         std::chrono::milliseconds hedge{};  // at the last tick
-        bool left = false;  // the catalog names it no longer: only while nobody else can serve
+        bool left = false;  // as a spare, or named no longer: only while nobody else can serve
         bool reported_down = false;
         bool unknown_there = false;  // the server says that it has no such export
         bool untrue = false;         // the image there is not of the size that the catalog says

@@ -28,8 +28,8 @@ void RelayCore::hear_news(Time now) {
     consult();
 }
 
-// Routes take the order of UPSTREAMS; those that are not among them shall serve no more, if they
-// can be spared.
+// Routes take the order of UPSTREAMS; those that are not among them, or are spare, shall serve no
+// more, if they can be spared.
 void RelayCore::follow_referral(const std::vector<Upstream>& upstreams) {
     const auto place = [&](const auto& route) {
         const Location& known = route->upstream.location;
@@ -44,7 +44,8 @@ void RelayCore::follow_referral(const std::vector<Upstream>& upstreams) {
     std::vector<std::pair<std::ptrdiff_t, std::size_t>> order;
     for (std::size_t i = 0; i < routes_.size(); ++i) {
         order.emplace_back(place(routes_[i]), i);
-        routes_[i]->left = order.back().first == std::ssize(upstreams);
+        const auto found = static_cast<std::size_t>(order.back().first);
+        routes_[i]->left = found == upstreams.size() || upstreams[found].spare;
     }
     std::ranges::sort(order);
     auto unordered = std::exchange(routes_, {});

@@ -22,6 +22,7 @@ std::string export_to_ask_for(const DiskName& disk, const Route& route) {
 
 DiskTraits traits_of(const Referral& referral, bool writable) {
     const Location& first = referral.routes.front().location;
+    const std::size_t others = std::ranges::count(referral.routes, false, &Route::spare) - 1;
     DiskTraits traits;
     traits.size = first.size;
     traits.read_only = !writable;
@@ -31,8 +32,8 @@ DiskTraits traits_of(const Referral& referral, bool writable) {
     traits.relayed = true;
     traits.minimum_block = first.minimum_block;
     traits.preferred_block = std::max(traits.preferred_block, traits.minimum_block);
-    traits.description = describe_relayed_disk(first.size, first.format, first.server,
-                                               referral.routes.size() - 1, referral.as_of);
+    traits.description =
+        describe_relayed_disk(first.size, first.format, first.server, others, referral.as_of);
     return traits;
 }
 
@@ -45,6 +46,7 @@ std::vector<Upstream> upstreams_of(const Referral& referral, bool writable, cons
         Upstream upstream;
         upstream.location = route.location;
         upstream.rank = route.rank;
+        upstream.spare = route.spare;
         const bool ours = route.server.kind == ServerKind::signpost;
         if (ours && asker.ticket) {
             upstream.ticket = [make = asker.ticket, server = route.location.server,
@@ -77,7 +79,7 @@ Result<Referral> RelayPlanner::resolve_for_writing(const DiskName& disk) const {
     }
     auto& routes = referral->routes;
     const auto written = std::ranges::find_if(routes, [&](const Route& route) {
-        return route.server.name == (*last)->server && !route.location.read_only;
+        return route.server.name == (*last)->server && !route.location.read_only && !route.spare;
     });
     if (written != routes.end() &&
         ((*last)->expires > view->now || !is_silent(written->server, *view))) {

@@ -203,6 +203,7 @@ bool RelayCore::adopt(const Upstream& upstream) {
     }
     auto route = std::make_unique<Route>();
     route->upstream = upstream;
+    route->left = upstream.spare;
     route->number = routes_.size();
     routes_.push_back(std::move(route));
     return true;

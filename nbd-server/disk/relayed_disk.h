@@ -28,6 +28,7 @@ struct Upstream {
     std::vector<NbdUri> uris;      // with the export name to ask for
     bool trusted_address = false;  // made by ourselves, not by a catalog row: skip address rules
     unsigned rank = 0;             // of those with the same rank none is better; 0: the best
+    bool spare = false;            // only while no other answers: its server is being drained
 
     // Runs before each dial, on a thread that may block, at most as long as a connect may take: a
     // helper process is started here. Empty: nothing to do.

@@ -99,12 +99,12 @@ TEST(RouteOrder, GlobalClassesComeBeforeAndAfterAllSites) {
 }
 
 TEST(RouteOrder, ClassCountsWithinEqualCostAndBeforePriority) {
-    EXPECT_EQ(order({of_class(route("a", "near", 1), PriorityClass::site_low),
-                     of_class(route("b", "near", 200), PriorityClass::site_high),
-                     route("c", "near", 1),
-                     of_class(route("d", "far", 1), PriorityClass::site_high)},
-                    "near"),
-              (Names{"b", "c", "a", "d"}));
+    EXPECT_EQ(
+        order({of_class(route("a", "near", 1), PriorityClass::site_low),
+               of_class(route("b", "near", 200), PriorityClass::site_high), route("c", "near", 1),
+               of_class(route("d", "far", 1), PriorityClass::site_high)},
+              "near"),
+        (Names{"b", "c", "a", "d"}));
 }
 
 TEST(RouteOrder, RanksTellTheBetterFromTheEqual) {
@@ -257,11 +257,14 @@ TEST_F(ResolverTest, JudgesSilenceByTheStoresClock) {
     EXPECT_EQ(servers_of(resolver_.resolve(disk("web01/vda")).value()), (Names{"vault", "beta"}));
 }
 
-TEST_F(ResolverTest, DrainingServerIsLeftOutWhereAnotherWillDo) {
+TEST_F(ResolverTest, DrainingServerIsASpareWhereAnotherWillDo) {
     hold(server("beta"));
     hold(server("gamma"));
     ASSERT_TRUE(catalog_.set_draining("beta", true));
-    EXPECT_EQ(servers_of(resolver_.resolve(disk("web01/vda")).value()), Names{"gamma"});
+    const auto referral = resolver_.resolve(disk("web01/vda")).value();
+    EXPECT_EQ(servers_of(referral), (Names{"gamma", "beta"}));
+    EXPECT_FALSE(referral.routes.front().spare);
+    EXPECT_TRUE(referral.routes.back().spare);
     EXPECT_EQ(servers_of(resolver_.resolve(disk("web01/vda"), true).value()),
               (Names{"beta", "gamma"}));
     ASSERT_TRUE(catalog_.set_draining("beta", false));
@@ -286,7 +289,9 @@ TEST_F(ResolverTest, DrainingServerServesContentThatOthersDoNotHave) {
         ASSERT_TRUE(catalog_.record_digest({found->name, location.server, location.generation,
                                             digest(location.server == "beta" ? 'b' : 'c')}));
     ASSERT_TRUE(catalog_.set_draining("beta", true));
-    EXPECT_EQ(servers_of(resolver_.resolve(disk("web01/vda")).value()), (Names{"beta"}));
+    const auto referral = resolver_.resolve(disk("web01/vda")).value();
+    EXPECT_EQ(servers_of(referral), (Names{"beta"}));
+    EXPECT_FALSE(referral.routes.front().spare);
 }
 
 TEST_F(ResolverTest, SiteCostsOfTheCatalogCount) {

@@ -123,6 +123,30 @@ TEST_F(RelayMoves, LeftServerServesWhenTheOtherOneDies) {
     read_good();
 }
 
+TEST_F(RelayMoves, SpareServerServesWhenNoOtherDoes) {
+    begin(false);
+    beta_upstream_.spare = true;
+    say({gamma_upstream_, beta_upstream_});
+    open({gamma_upstream_, beta_upstream_});
+    const int connections = beta_.connections();
+    read_good();
+    EXPECT_EQ(beta_.connections(), connections);
+    gamma_.kill();
+    read_good();
+    EXPECT_GT(beta_.connections(), connections);
+}
+
+TEST_F(RelayMoves, LeaveASpareServer) {
+    begin(false);
+    beta_upstream_.spare = true;
+    say({gamma_upstream_, beta_upstream_});
+    engine_->catalog_changed();
+    while (beta_.farewells() == 0) {
+        read_good();
+    }
+    EXPECT_GT(gamma_.reads(), 0);
+}
+
 TEST_F(RelayMoves, CatalogThatDoesNotAnswerChangesNothing) {
     begin(false);
     plan_.ask_again = [this]() -> Result<std::vector<Upstream>> {
