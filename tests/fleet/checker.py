@@ -84,6 +84,24 @@ class History:
                 and event["who"][0] == server
                 and (event["who"][1] == disk or event["detail"].startswith("uri"))]
 
+    def misled(self, event):
+        """Whether wrong rows may have made this move or copy fail, so that it is asked for again:
+        of that disk, or a wrong address."""
+        disk = event["who"][-1]
+        return any(wrong["kind"] == "rows" and (wrong["who"][1] == disk
+                                                or wrong["detail"].startswith("uri"))
+                   for wrong in self.during(event["begin"], event["end"]))
+
+    def lost_by_failover(self, event):
+        """Whether the wish for this move or copy may be one of the last changes that the standby
+        had not been sent when it was promoted: within a second, or while the nodes were apart."""
+        for over in self.events:
+            if over["kind"] == "database-failover" and event["begin"] < over["begin"]:
+                apart = any(split["kind"] == "split" and len(split["detail"]["database nodes"]) == 1
+                            for split in self.during(event["begin"] - GRACE, over["begin"]))
+                return apart or over["begin"] < event["begin"] + 1
+        return False
+
     def moved(self, holder, disk, end):
         """From the moment on that it was asked for, the disk may leave this holder; and what has
         rotted there is not good any more."""

@@ -175,6 +175,27 @@ class CheckerTest(unittest.TestCase):
         self.assertTrue(self.judge([self.read(20, 23.4)], [frozen]))
         self.assertTrue(self.judge([self.read(20, 22, "EIO")], [moved, frozen]))
 
+    def test_only_wrong_rows_excuse_a_move_that_failed(self):
+        moved = fault("move", ["s1", "s4", DISK], 10, 12)
+        wrong = fault("rows", ["s1", DISK, "other"], 9, 11, "whole")
+        address = fault("rows", ["s1", "other", DISK], 9, 11, "uri-other")
+        others = fault("rows", ["s1", "other", DISK], 9, 11, "whole")
+        over = fault("rows", ["s1", DISK, "other"], 7, 9, "whole")
+        for event, misled in ((wrong, True), (address, True), (others, False), (over, False),
+                              (fault("freeze", ["s1"], 9, 11), False)):
+            self.assertEqual(checker.History([moved, event], DISKS, []).misled(moved), misled)
+
+    def test_only_a_standby_that_was_behind_excuses_a_move_that_is_forgotten(self):
+        moved = fault("move", ["s1", "s4", DISK], 10, 12)
+        apart = fault("split", ["s1"], 5, 11, {"database nodes": [0]})
+        together = fault("split", ["s1"], 5, 11, {"database nodes": [0, 1]})
+        soon, late = (fault("database-failover", [], time, 20) for time in (10.5, 14))
+        before = fault("database-failover", [], 9, 20)
+        for events, lost in (([soon], True), ([late], False), ([before], False), ([], False),
+                             ([late, apart], True), ([late, together], False), ([apart], False)):
+            history = checker.History([moved, *events], DISKS, [])
+            self.assertEqual(history.lost_by_failover(moved), lost)
+
     def test_an_open_may_follow_a_disk_that_has_moved_once(self):
         moved = [fault("move", ["s1", "s4", DISK], 19, 21)]
         self.assertEqual(self.judge([self.open(20, 22.9)], moved), [])

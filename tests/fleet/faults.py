@@ -171,13 +171,11 @@ class Faults:
             time.sleep(0.5)
 
     def do_move(self, fault):
-        source, target, disk = fault.who
-        return self.ask(fault, "move", disk, "--from", source, "--to", target, "--detach")
+        return self.ask(fault, *words_of(fault.who))
 
     def do_copy(self, fault):
-        target, disk = fault.who
-        server = self.servers[target]
-        again = self.ask(fault, "copy", disk, "--to", target, "--rate", "2M", "--detach")
+        server = self.servers[fault.who[0]]
+        again = self.ask(fault, *words_of(fault.who))
         self.sleep_until(fault.start + fault.seconds / 2)
         killed = self.event(fault, "kill")
         server.kill()
@@ -274,6 +272,14 @@ class Faults:
         where = f"WHERE server_id = {number_of(server)}"
         statement = f"UPDATE signpost.server_uri SET uri = '%s' {where};"
         return statement % uri, statement % f"nbd://{own}:10809"
+
+
+def words_of(who):
+    """How a move (source, target, disk) or a copy (target, disk) is asked for."""
+    *source, target, disk = who
+    if source:
+        return ["move", disk, "--from", *source, "--to", target, "--detach"]
+    return ["copy", disk, "--to", target, "--rate", "2M", "--detach"]
 
 
 def number_of(server):
