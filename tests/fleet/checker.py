@@ -341,12 +341,13 @@ def check_connects(history, attempts, names):
         if source not in names or target not in names:
             continue
         for event in history.link(names[source], names[target], float("-inf"), float("inf")):
-            inside = [time for time in times if event["begin"] <= time <= event["end"]]
-            busiest = max((sum(1 for time in inside if begin <= time < begin + WINDOW)
-                           for begin in inside), default=0)
+            begin, end = event.get("whole", (event["begin"], event["end"]))
+            inside = [time for time in times if begin <= time <= end]
+            busiest = max((sum(1 for time in inside if first <= time < first + WINDOW)
+                           for first in inside), default=0)
             most = max(most, busiest / WINDOW)
             if busiest > CONNECTS * WINDOW:
-                violations.append((event["begin"],
+                violations.append((begin,
                                    f"{names[source]} tried {busiest} times in {WINDOW:.0f} s to"
                                    f" connect to {names[target]} during fault {event['number']}"
                                    f" {event['kind']}; the bound is {CONNECTS:.0f} a second"))

@@ -293,14 +293,16 @@ class CheckerTest(unittest.TestCase):
         self.assertTrue(self.healing(110.9, 105, [(98, 99.9)]))
 
     def test_a_storm_of_connects_is_found(self):
-        history = checker.History([fault("cut", ["s1", "s3"], 10, 20)], DISKS, [])
+        cut = {**fault("cut", ["s1", "s3"], 9, 25), "whole": [10, 20]}
+        history = checker.History([cut], DISKS, [])
         names = {"a": "s1", "b": "s3"}
         calm = {("b", "a"): [10 + 0.5 * n for n in range(20)]}
         self.assertEqual(checker.check_connects(history, calm, names)[0], [])
         storm = {("b", "a"): [10 + 0.1 * n for n in range(50)]}
         self.assertTrue(checker.check_connects(history, storm, names)[0])
-        before = {("b", "a"): [1 + 0.1 * n for n in range(50)]}
-        self.assertEqual(checker.check_connects(history, before, names)[0], [])
+        for begin in (1, 21):
+            outside = {("b", "a"): [begin + 0.1 * n for n in range(50)]}
+            self.assertEqual(checker.check_connects(history, outside, names)[0], [])
 
 
 class PlanTest(unittest.TestCase):

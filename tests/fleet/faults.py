@@ -19,7 +19,8 @@ STRANGE_URIS = {
 
 
 class Faults:
-    """`happened` gets a dict for each: kind, who, detail, begin and end (monotonic)."""
+    """`happened` gets a dict for each: kind, who, detail, begin and end (monotonic); `whole` is
+    when it was all there: to part two groups of machines takes a second, and to join them, too."""
 
     def __init__(self, simulation, begin):
         self.simulation = simulation
@@ -50,7 +51,9 @@ class Faults:
         event = self.event(fault, fault.kind)
         try:
             undo = getattr(self, "do_" + fault.kind.replace("-", "_"))(fault)
+            event["whole"] = [time.monotonic()]  # all of it is there: from, until
             self.sleep_until(fault.end())
+            event["whole"].append(time.monotonic())
             undo()
         except Exception as error:  # what cannot be carried out fails the run
             self.problems.append(f"{fault} could not be carried out: {error!r}")
