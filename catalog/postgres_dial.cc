@@ -17,7 +17,7 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr std::chrono::milliseconds kRoundTime{3000};
-constexpr std::chrono::milliseconds kNextHost{300};
+constexpr std::chrono::milliseconds kNextHost{150};
 constexpr std::chrono::milliseconds kConfigureTime{2000};
 // How long a standby waits for the primary to answer, too.
 constexpr std::chrono::milliseconds kStandbyGrace{100};

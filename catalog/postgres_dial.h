@@ -3,7 +3,7 @@
 // One round of calling the hosts of a PostgreSQL URI, for one connection.
 //
 // The first host is dialled, and the next one as soon as that has failed, turned out to be a
-// standby, or said nothing for 300 ms: a frozen host does not cost its whole time. The first
+// standby, or said nothing for 150 ms: a frozen host does not cost its whole time. The first
 // primary is taken; a standby when no other host has answered as one within a moment. What the
 // user's target_session_attrs asks for libpq sees to, host by host.
 //
