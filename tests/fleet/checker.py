@@ -92,15 +92,21 @@ class History:
                                                 or wrong["detail"].startswith("uri"))
                    for wrong in self.during(event["begin"], event["end"]))
 
+    def is_behind(self, failover):
+        """Whether the standby may lack more than the last second's changes when it is promoted."""
+        return any(split["kind"] == "split" and len(split["detail"]["database nodes"]) == 1
+                   for split in self.during(failover["begin"] - 2 * GRACE, failover["begin"]))
+
     def lost_by_failover(self, event):
-        """Whether the wish for this move or copy may be one of the last changes that the standby
-        had not been sent when it was promoted: within a second, or while the nodes were apart."""
-        for over in self.events:
-            if over["kind"] == "database-failover" and event["begin"] < over["begin"]:
-                apart = any(split["kind"] == "split" and len(split["detail"]["database nodes"]) == 1
-                            for split in self.during(event["begin"] - GRACE, over["begin"]))
-                return apart or over["begin"] < event["begin"] + 1
-        return False
+        """Whether the wish for this move or copy may be one of those changes."""
+        after = [over for over in self.events
+                 if over["kind"] == "database-failover" and event["begin"] < over["begin"]]
+        return bool(after) and (self.is_behind(after[0])
+                                or after[0]["begin"] < event["begin"] + 1)
+
+    def may_forget_leases(self):
+        return any(over["kind"] == "database-failover" and self.is_behind(over)
+                   for over in self.events)
 
     def moved(self, holder, disk, end):
         """From the moment on that it was asked for, the disk may leave this holder; and what has
@@ -301,7 +307,7 @@ def check_writers(history, records, until):
                                " that was"))
     gone = [event for event in history.events if event["kind"] == "writer"]
     pause = others[0][2] - gone[0]["begin"] if others and gone else None
-    if others and not gone:
+    if others and not gone and not history.may_forget_leases():
         violations.append((others[0][1], f"{others[0][3]} writes, though {first} is well"))
     violations += check_takeover(history, gone, pause) + check_written_again(history, good, until)
     return violations, count, pause

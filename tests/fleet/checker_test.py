@@ -231,6 +231,15 @@ class CheckerTest(unittest.TestCase):
         self.assertEqual(self.judge_writers(records, gone), [])
         self.assertIn("a1 writes, though a0 is well", self.judge_writers(records)[0])
 
+    def test_a_standby_that_was_behind_may_forget_who_writes(self):
+        records = self.writes("a0", 1, 9) + self.writes("a1", 27, 50)
+        over = fault("database-failover", [], 20, 25)
+        apart = fault("split", ["s1"], 5, 11, {"database nodes": [0]})
+        self.assertEqual(self.judge_writers(records, [over, apart]), [])
+        self.assertIn("a1 writes, though a0 is well", self.judge_writers(records, [over])[0])
+        both = records + self.writes("a0", 28)
+        self.assertIn("two writers", self.judge_writers(both, [over, apart])[0])
+
     def test_two_writers_at_once_are_found(self):
         gone = [fault("writer", ["w1", "w2"], 10, 40)]
         records = self.writes("a0", 1, 9, 41) + self.writes("a1", 27, 50)
