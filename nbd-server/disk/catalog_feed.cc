@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <utility>
 
 namespace signpost {
 
@@ -16,7 +17,7 @@ constexpr std::chrono::seconds kLongestDelay{10};
 }  // namespace
 
 void CatalogFeed::publish(HeldImages& held) {
-    if (next_publish(held) > Clock::now()) {
+    if (next_publish(held) > Clock::now() || (!registered_ && !registers(held))) {
         return;
     }
     const Publication news = held.news();
@@ -85,7 +86,9 @@ bool CatalogFeed::registers(HeldImages& held) {
         }
         return true;
     }
-    if (put.error().code == Errc::conflict) {
+    // Until it has had the name once, what stands against it may pass: the server that has it ends,
+    // or the catalog's row of this one, as it ran before, was wrong.
+    if (put.error().code == Errc::conflict && registered_) {
         lose_name(put.error());
     } else {
         failed(put.error());
@@ -96,8 +99,7 @@ bool CatalogFeed::registers(HeldImages& held) {
 void CatalogFeed::failed(const Error& error) {
     delay_ = std::clamp<Clock::duration>(2 * delay_, kFirstDelay, kLongestDelay);
     retry_at_ = Clock::now() + delay_;
-    if (!in_trouble_) {
-        in_trouble_ = true;
+    if (std::exchange(trouble_, error.code) != error.code) {
         log_.error(
             fmt::format("the images of server '{}' cannot be published: {}; serving goes on, "
                         "and it is tried again",
@@ -108,8 +110,7 @@ void CatalogFeed::failed(const Error& error) {
 void CatalogFeed::works() {
     delay_ = {};
     retry_at_ = {};
-    if (in_trouble_) {
-        in_trouble_ = false;
+    if (std::exchange(trouble_, std::nullopt)) {
         log_.info(fmt::format("the catalog works again; the images of server '{}' are published",
                               server_.name));
     }

@@ -3,7 +3,8 @@
 // CatalogFeed tells the catalog what HeldImages has for it, and that this server is alive. A
 // catalog that does not answer is tried again with back-off: one line says so, one when it works
 // again. A catalog that has lost this server (it was made anew) is told everything again. A server
-// whose name now belongs to another process says so once, and then stays silent.
+// whose name now belongs to another process says so once, and then stays silent; one that has not
+// had its name yet, because another has it, tries again.
 //
 // Lifetime: catalog and log outlive it. Threads: one at a time.
 
@@ -13,6 +14,7 @@
 #include <chrono>
 #include <cstdint>
 #include <memory>
+#include <optional>
 
 #include "catalog/catalog.h"
 #include "nbd-server/disk/held_images.h"
@@ -66,7 +68,7 @@ class CatalogFeed {
     Clock::time_point beat_at_{};
     Clock::time_point retry_at_{};
     Clock::duration delay_{};
-    bool in_trouble_ = false;
+    std::optional<Errc> trouble_;  // that was told last, while it lasts
     bool name_lost_ = false;
     bool registered_ = true;
     std::atomic<std::uint64_t> publications_{0};

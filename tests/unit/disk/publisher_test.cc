@@ -299,6 +299,20 @@ TEST_F(PublisherTest, RegistersWhatCouldNotBeRegisteredAtTheStart) {
     EXPECT_EQ(lines_with("used by another process"), 0);
 }
 
+TEST_F(PublisherTest, RegistersWhenItsNameIsFreeAgain) {
+    settings.server.uris = {NbdUri::parse("nbd://127.0.0.1:10811").value()};
+    settings.server.instance = "two";
+    settings.registered = false;
+    tree.write("a.raw", "x");
+    start();
+    ASSERT_TRUE(wait_for_log("server name beta is in use by a running server"));
+    EXPECT_EQ(catalog.find_server("beta").value()->instance, "one");
+    EXPECT_FALSE(published("a"));
+    ASSERT_TRUE(catalog.remove_server("beta"));
+    EXPECT_TRUE(wait_for("a"));
+    EXPECT_EQ(catalog.find_server("beta").value()->instance, "two");
+}
+
 // The clock of the catalog's lease is long past for the second instance.
 class LostNameCatalog final : public MemoryCatalog {
    public:
