@@ -180,6 +180,19 @@ TEST_F(FederationOpen, OrdersByItsOwnSiteThoughNotRegistered) {
     EXPECT_EQ(plans_.at(0).traits.description, "8 KiB raw on gamma and 1 more, relayed");
 }
 
+TEST_F(FederationOpen, HasADrainedServerAsASpare) {
+    join(server_named("beta"), {image_named("a", 8192)});
+    join(server_named("gamma"), {image_named("a", 8192)});
+    ASSERT_TRUE(catalog_->set_draining("beta", true));
+    ASSERT_TRUE(start()->open("a", false));
+    const auto& upstreams = plans_.at(0).upstreams;
+    ASSERT_EQ(upstreams.size(), 2u);
+    EXPECT_EQ(upstreams[0].location.server, "gamma");
+    EXPECT_FALSE(upstreams[0].spare);
+    EXPECT_TRUE(upstreams[1].spare);
+    EXPECT_EQ(plans_.at(0).traits.description, "8 KiB raw on gamma, relayed");
+}
+
 TEST_F(FederationOpen, AsksTheCatalogAgain) {
     join(server_named("beta"), {image_named("a", 8192)});
     const auto federation = start();
