@@ -300,11 +300,11 @@ def check_writers(history, records, until):
     others = [record for record in good if record[3] != first]
     violations = []
     if others:
-        late = [record for record in good if record[3] == first and record[2] > others[0][1]]
+        # The other one's first write is held until it may be written.
+        late = [record for record in good if record[3] == first and record[2] > others[0][2]]
         if late:
             violations.append((late[0][1], f"two writers: {first} had a write acknowledged "
-                               f"{late[-1][2] - others[0][1]:.2f} s after {others[0][3]} began one"
-                               " that was"))
+                               f"{late[-1][2] - others[0][2]:.2f} s after {others[0][3]} had one"))
     gone = [event for event in history.events if event["kind"] == "writer"]
     pause = others[0][2] - gone[0]["begin"] if others and gone else None
     if others and not gone and not history.may_forget_leases():

@@ -245,6 +245,13 @@ class CheckerTest(unittest.TestCase):
         records = self.writes("a0", 1, 9, 41) + self.writes("a1", 27, 50)
         self.assertIn("two writers", self.judge_writers(records, gone)[0])
 
+    def test_a_write_that_is_held_until_its_turn_makes_no_second_writer(self):
+        gone = [fault("writer", ["w1", "w2"], 10, 40)]
+        held = ["write", 8, 27, "a1", 0, "a1 8", None]
+        self.assertEqual(self.judge_writers([*self.writes("a0", 1, 9), held], gone), [])
+        self.assertIn("two writers",
+                      self.judge_writers([*self.writes("a0", 1, 9, 27), held], gone)[0])
+
     def test_a_disk_that_nobody_may_write_any_more_is_found(self):
         gone = [fault("writer", ["w1", "w2"], 10, 40)]
         self.assertIn("no other writer", self.judge_writers(self.writes("a0", 1, 9), gone)[0])
