@@ -247,6 +247,7 @@ class RelayCore final : private UpstreamLink::Owner,
     void consulted(Result<std::vector<Upstream>> answer);
     bool adopt(const Upstream& upstream);
     void learn_of_pinned(const Location& row);
+    void learn_of_others(const std::vector<Upstream>& answer);
 
     // --- from one route to another: relay_moves.cc
     void hear_news(Time now);
@@ -337,6 +338,7 @@ class RelayCore final : private UpstreamLink::Owner,
         std::vector<std::uint64_t> generations = {};  // the newest last
 
         bool is_content_of(const Location& other) const;
+        void note_generation(std::uint64_t generation);
     };
     std::optional<Pin> pin_;
 

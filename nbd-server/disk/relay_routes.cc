@@ -167,6 +167,7 @@ void RelayCore::consulted(Result<std::vector<Upstream>> answer) {
         for (const Upstream& upstream : *answer) {
             news |= adopt(upstream);
         }
+        learn_of_others(*answer);
         follow_referral(*answer);
     } else {
         services_.log.debug(fmt::format("disk {}: {}", plan_.disk.str(), answer.error().message));
@@ -215,16 +216,40 @@ void RelayCore::learn_of_pinned(const Location& row) {
     if (!known.empty() && !row.digest.empty() && row.digest != known) {
         return;
     }
-    auto& generations = pin_->generations;
     if (row.digest.empty()) {
-        generations.clear();  // it is about to be written
-    } else if (std::ranges::find(generations, row.generation) == generations.end()) {
-        generations.push_back(row.generation);
-        if (generations.size() > kMostGenerations) {
-            generations.erase(generations.begin() + 1);  // not the one that it was opened with
-        }
+        pin_->generations.clear();  // it is about to be written
+    } else {
+        pin_->note_generation(row.generation);
     }
     pin_->location = row;
+}
+
+void RelayCore::Pin::note_generation(std::uint64_t generation) {
+    if (std::ranges::find(generations, generation) != generations.end()) {
+        return;
+    }
+    generations.push_back(generation);
+    if (generations.size() > kMostGenerations) {
+        generations.erase(generations.begin() + 1);  // not the one that it was opened with
+    }
+}
+
+// An image that was moved has given all copies of its content a newer generation, by being
+// published elsewhere, and may be withdrawn before that was seen here.
+void RelayCore::learn_of_others(const std::vector<Upstream>& answer) {
+    if (!pin_ || pin_->generations.empty() ||
+        std::ranges::any_of(answer, [&](const Upstream& upstream) {
+            return same_place(upstream.location, pin_->location);
+        })) {
+        return;
+    }
+    for (const Upstream& upstream : answer) {
+        Location row = pin_->location;
+        row.generation = upstream.location.generation;
+        if (row.generation > pin_->generations.front() && interchangeable(row, upstream.location)) {
+            pin_->note_generation(row.generation);
+        }
+    }
 }
 
 }  // namespace signpost

@@ -100,6 +100,32 @@ TEST_F(RelayMoves, LeaveWhileNothingIsRead) {
     EXPECT_EQ(beta_.requests(), asked);
 }
 
+// As after a move of which both ends were carried out between two looks at the catalog.
+TEST_F(RelayMoves, LeaveAServerWhoseCopyWasMovedAway) {
+    begin(false);
+    gamma_upstream_.location.generation += 1;
+    say({gamma_upstream_});
+    engine_->catalog_changed();
+    while (asked_ == 0) {
+        read_good();
+    }
+    beta_.kill();
+    read_good();
+    EXPECT_GT(gamma_.reads(), 0);
+}
+
+TEST_F(RelayMoves, StayWhereNobodyElseHasTheGeneration) {
+    begin(false);
+    gamma_upstream_.location.generation += 1;
+    say({beta_upstream_, gamma_upstream_});
+    engine_->catalog_changed();
+    while (asked_ == 0) {
+        read_good();
+    }
+    read_for(std::chrono::milliseconds{100});
+    EXPECT_EQ(gamma_.connections(), 0);
+}
+
 TEST_F(RelayMoves, StayWhereNobodyElseHasTheContent) {
     begin(false);
     gamma_upstream_.location.digest = "sha256-4m:bb";
