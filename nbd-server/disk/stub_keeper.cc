@@ -67,6 +67,14 @@ void put(DiskRecord& disk, const Location& location) {
     disk.locations.insert(place, location);
 }
 
+// Whether DISK is on servers that ROWS does not have.
+bool has_strangers(Catalog& rows, const DiskRecord& disk) {
+    return std::ranges::any_of(disk.locations, [&](const Location& location) {
+        const auto server = rows.find_server(location.server);
+        return server && !*server;
+    });
+}
+
 bool is_empty(const StubStore& store) {
     const auto rows = store.rows();
     const auto totals = rows ? rows->totals() : Catalog::Totals{};
@@ -508,6 +516,11 @@ void StubKeeper::write_news() {
     const auto rows = news.empty() ? nullptr : store_.rows();
     if (rows == nullptr) {
         return;
+    }
+    const bool strangers = std::ranges::any_of(
+        news, [&](const auto& item) { return item.second && has_strangers(*rows, *item.second); });
+    if (strangers && !away_) {
+        static_cast<void>(write_servers());  // without its server a location is not kept
     }
     Restoration change;
     for (auto& [name, record] : news) {

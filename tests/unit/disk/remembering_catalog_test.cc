@@ -110,7 +110,7 @@ class RememberingCatalogTest : public testing::Test {
         StubKeeperSettings settings;
         settings.server = server;
         settings.lifetime = milliseconds(200);
-        settings.probe = milliseconds(10);
+        settings.probe = probe_;
         settings.shortest_round = milliseconds(10);
         settings.servers = milliseconds(50);
         settings.known_trouble = database_.away ? "the database is on holiday" : "";
@@ -174,6 +174,7 @@ class RememberingCatalogTest : public testing::Test {
     KeptLog log_;
     Database database_;
     std::atomic<std::int64_t> wall_{1'700'000'000};
+    milliseconds probe_{10};
     std::unique_ptr<Catalog> catalog_;
 };
 
@@ -196,6 +197,16 @@ TEST_F(RememberingCatalogTest, KnowsDisksThatNobodyAskedForWhenTheCatalogGoes) {
     EXPECT_TRUE(catalog_->find_server("beta")->has_value());
     EXPECT_EQ(catalog_->list("", "", 10)->size(), 2u);
     EXPECT_TRUE(is_about_now(catalog_->list("", "", 10)->at(0).as_of));
+}
+
+TEST_F(RememberingCatalogTest, KnowsWhatWasAskedForOnAServerThatHasJustCome) {
+    join("gamma", {"z"});
+    probe_ = std::chrono::hours(1);
+    start();
+    ASSERT_TRUE(is_up_to_date());
+    join("beta", {"a"});
+    ASSERT_TRUE(*find("a"));
+    EXPECT_TRUE(comes_true([&] { return is_kept("a"); }));
 }
 
 TEST_F(RememberingCatalogTest, KnowsThemAfterARestart) {
