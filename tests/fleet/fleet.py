@@ -7,6 +7,8 @@ number of copies, on servers chosen by the seed.
 """
 
 import fcntl
+import glob
+import json
 import os
 import random
 import shutil
@@ -48,6 +50,13 @@ class Server:
         self.options = ["--listen", address, "--uri", f"nbd://{address}", "--server", self.name,
                         "--catalog", catalog, "--repository", self.repository,
                         "--pid-file", self.pid_file, *options]
+
+    def stubs_sequence(self):
+        """Of which change of the catalog its stubs know; 0: of none yet."""
+        for path in glob.glob(f"{self.state}/**/stubs.json", recursive=True):
+            with open(path, encoding="utf-8") as file:
+                return json.load(file).get("sequence", 0)
+        return 0
 
     def start(self):
         """As systemd would: one that ends at once is started again a second later."""
