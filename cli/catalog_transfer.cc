@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <thread>
 
 #include "catalog/record_merge.h"
 
@@ -14,6 +15,18 @@ namespace {
 constexpr std::size_t kPageDisks = 1000;
 constexpr std::size_t kHeldDisks = 200;
 constexpr std::size_t kPieceLocations = 2000;
+
+// An hour's reading does not end because of one busy moment.
+template <class Look>
+auto patiently(AskAgain rule, Look look) -> decltype(look()) {
+    for (;;) {
+        auto answer = look();
+        if (answer || answer.error().code != Errc::unavailable || --rule.tries == 0)
+            return answer;
+        std::this_thread::sleep_for(rule.after);
+        rule.after *= 2;
+    }
+}
 
 template <class Record>
 Result<void> add_all(Result<std::vector<Record>> records, CatalogSink& sink) {
@@ -26,20 +39,21 @@ Result<void> add_all(Result<std::vector<Record>> records, CatalogSink& sink) {
 }
 
 // Where there is only one copy, it is the newest.
-Result<LastWriter> writer_of_many(Catalog& catalog, const DiskRecord& disk) {
+Result<LastWriter> writer_of_many(Catalog& catalog, const DiskRecord& disk, AskAgain rule) {
     const bool writable = std::ranges::any_of(
         disk.locations, [](const Location& location) { return !location.read_only; });
     if (disk.locations.size() < 2 || !writable)
         return std::nullopt;
-    auto writer = catalog.last_writer(disk.name);
+    auto writer = patiently(rule, [&] { return catalog.last_writer(disk.name); });
     if (writer && *writer && (*writer)->server.empty())
         return std::nullopt;
     return writer;
 }
 
-Result<void> add_disks(Catalog& catalog, const std::vector<DiskRecord>& page, CatalogSink& sink) {
+Result<void> add_disks(Catalog& catalog, const std::vector<DiskRecord>& page, CatalogSink& sink,
+                       AskAgain rule) {
     for (const DiskRecord& disk : page) {
-        auto writer = writer_of_many(catalog, disk);
+        auto writer = writer_of_many(catalog, disk, rule);
         if (!writer)
             return std::unexpected(std::move(writer.error()));
         if (auto added = sink.add(disk, *writer); !added)
@@ -51,23 +65,25 @@ Result<void> add_disks(Catalog& catalog, const std::vector<DiskRecord>& page, Ca
 }  // namespace
 
 Result<CatalogReading> read_catalog(Catalog& catalog, CatalogSink& sink,
-                                    const TransferProgress& progress) {
-    const auto sequence = catalog.change_sequence();
+                                    const TransferProgress& progress, AskAgain rule) {
+    const auto change_sequence = [&] { return catalog.change_sequence(); };
+    const auto sequence = patiently(rule, change_sequence);
     if (!sequence)
         return std::unexpected(sequence.error());
     CatalogReading reading;
-    auto servers = catalog.servers();
+    auto servers = patiently(rule, [&] { return catalog.servers(); });
     reading.counts.servers = servers ? servers->size() : 0;
     if (auto added = add_all(std::move(servers), sink); !added)
         return std::unexpected(std::move(added.error()));
-    if (auto added = add_all(catalog.site_costs(), sink); !added)
+    auto costs = patiently(rule, [&] { return catalog.site_costs(); });
+    if (auto added = add_all(std::move(costs), sink); !added)
         return std::unexpected(std::move(added.error()));
     std::string after;
     for (std::size_t got = kPageDisks; got == kPageDisks;) {
-        const auto page = catalog.list("", after, kPageDisks);
+        const auto page = patiently(rule, [&] { return catalog.list("", after, kPageDisks); });
         if (!page)
             return std::unexpected(page.error());
-        if (auto added = add_disks(catalog, *page, sink); !added)
+        if (auto added = add_disks(catalog, *page, sink, rule); !added)
             return std::unexpected(std::move(added.error()));
         got = page->size();
         reading.counts.disks += got;
@@ -75,8 +91,8 @@ Result<CatalogReading> read_catalog(Catalog& catalog, CatalogSink& sink,
         if (got > 0)
             after = page->back().name.str();
     }
-    const auto newest = catalog.newest_generation();
-    const auto now = catalog.change_sequence();
+    const auto newest = patiently(rule, [&] { return catalog.newest_generation(); });
+    const auto now = patiently(rule, change_sequence);
     if (!newest || !now)
         return std::unexpected(newest ? now.error() : newest.error());
     if (auto ended = sink.end(*newest); !ended)

@@ -6,6 +6,7 @@
 
 #pragma once
 
+#include <chrono>
 #include <functional>
 #include <string>
 #include <vector>
@@ -20,6 +21,13 @@ struct TransferCounts {
 };
 using TransferProgress = std::function<void(const TransferCounts&)>;
 
+// With a catalog that is unavailable: how long after the first failure to ask again, twice as long
+// after each further one, and how often in all.
+struct AskAgain {
+    std::chrono::milliseconds after{1000};
+    unsigned tries = 5;
+};
+
 // Everything in CATALOG, into SINK. Gives whether the catalog changed meanwhile: then what SINK got
 // is not of one moment.
 struct CatalogReading {
@@ -27,7 +35,7 @@ struct CatalogReading {
     bool changed = false;
 };
 Result<CatalogReading> read_catalog(Catalog& catalog, CatalogSink& sink,
-                                    const TransferProgress& progress);
+                                    const TransferProgress& progress, AskAgain rule = {});
 
 // Takes what is read and only counts it: to see that a file is good.
 class CheckingSink : public CatalogSink {

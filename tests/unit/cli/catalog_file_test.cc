@@ -91,6 +91,20 @@ std::string refusal(const Lines& lines, std::size_t where) {
     return refused.error().message;
 }
 
+// Each page of disks comes only when it is asked for the fourth time.
+class SlowCatalog final : public MemoryCatalog {
+   public:
+    Result<std::vector<DiskRecord>> list(std::string_view prefix, std::string_view after,
+                                         std::size_t limit) override {
+        if (++asked_ % 4 != 0)
+            return fail(Errc::unavailable, "is busy");
+        return MemoryCatalog::list(prefix, after, limit);
+    }
+
+   private:
+    unsigned asked_ = 0;
+};
+
 class CatalogFile : public testing::Test {
    protected:
     void SetUp() override {
@@ -105,6 +119,17 @@ class CatalogFile : public testing::Test {
     TempDirectory directory_;
     std::unique_ptr<Catalog> catalog_;
 };
+
+TEST(CatalogReading, AsksAgainForWhatDidNotComeAtOnce) {
+    constexpr AskAgain kAtOnce{.after = std::chrono::milliseconds(0)};
+    SlowCatalog catalog;
+    fill(catalog);
+    CheckingSink sink;
+    EXPECT_EQ(read_catalog(catalog, sink, no_progress, kAtOnce).value().counts.disks, 2499u);
+    const auto refused = read_catalog(catalog, sink, no_progress, {kAtOnce.after, 3});
+    ASSERT_FALSE(refused);
+    EXPECT_EQ(refused.error().code, Errc::unavailable);
+}
 
 TEST_F(CatalogFile, ExportsOfEqualCatalogsAreEqual) {
     const Lines first = exported(*catalog_);
