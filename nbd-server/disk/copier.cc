@@ -193,7 +193,7 @@ class LiveCopier final : public Copier {
 
     void reached(OwnJob& own, const PulledCopy& copy) {
         if (copy.end == CopyEnd::wrong_digest) {
-            if (++own.attempt >= kMostAttempts) {
+            if (++own.attempt >= kMostAttempts || copy.last_source) {
                 stopped_short(own, {Errc::corrupt, copy.message});
             }
             return;

@@ -137,10 +137,11 @@ Result<CopySource> choose_source(Catalog& catalog, const RelayPlanner& planner,
         }
         return of_content(std::move(*upstreams), *now, reference);
     };
+    const std::size_t sources = plan->upstreams.size();
     if (attempt > 0) {
-        std::ranges::rotate(plan->upstreams,
-                            plan->upstreams.begin() +
-                                static_cast<std::ptrdiff_t>(attempt % plan->upstreams.size()));
+        std::ranges::rotate(
+            plan->upstreams,
+            plan->upstreams.begin() + static_cast<std::ptrdiff_t>((attempt - 1) % sources));
         plan->upstreams.resize(1);
         plan->ask_again = {};
     }
@@ -148,6 +149,7 @@ Result<CopySource> choose_source(Catalog& catalog, const RelayPlanner& planner,
     return CopySource{
         .reference = *reference,
         .plan = std::move(*plan),
+        .sources = sources,
         .trust_map = attempt == 0 && (*kind == ServerKind::signpost || !reference->digest.empty())};
 }
 

@@ -23,6 +23,7 @@ namespace signpost {
 struct CopySource {
     Location reference;  // as the catalog has it now
     RelayPlan plan;
+    std::size_t sources = 0;  // that show this content; the plan may have one of them only
     bool trust_map = false;
 
     // What the copy will hold, in words: the same content has the same ones.

@@ -34,6 +34,7 @@ enum class CopyEnd {
 
 struct PulledCopy {
     CopyEnd end = CopyEnd::done;
+    bool last_source = false;  // of a wrong digest: there is none left to try
     std::uint64_t size = 0;
     std::string message;  // for people: what was done, or what is wrong
 };

@@ -225,6 +225,8 @@ class Pull {
         if (!file) {
             return std::unexpected(file.error());
         }
+        const std::string read_from = source.plan.upstreams.front().location.server;
+        const bool only_source = source.sources == 1;
         auto filled = fill(*file, std::move(source));
         if (!filled) {
             if (filled.error().code != Errc::unavailable) {
@@ -235,10 +237,11 @@ class Pull {
         if (*filled == CopyEnd::wrong_digest) {
             file->drop();
             return PulledCopy{.end = CopyEnd::wrong_digest,
+                              .last_source = attempt_ > 0 && only_source,
                               .size = size_,
                               .message = fmt::format("what {} sends is not what the catalog's "
                                                      "digest says; see: signpost verify {}",
-                                                     reference.server, escaped(job_.disk.str()))};
+                                                     read_from, escaped(job_.disk.str()))};
         }
         return finish(*file);
     }
@@ -259,7 +262,28 @@ class Pull {
             return std::unexpected(digest.error());
         }
         digest_ = std::move(*digest);
-        return judge(file, source.reference, *pin);
+        auto end = judge(file, source.reference, *pin);
+        if (end && *end == CopyEnd::wrong_digest) {
+            report_damage(source, *pin);
+        }
+        return end;
+    }
+
+    // From the second attempt on it is known who sent all that was read. While the image there is
+    // the one that its digest was taken of, what has changed in it has rotted.
+    void report_damage(const CopySource& source, const PinWatch& pin) {
+        const Location& copy = source.plan.upstreams.front().location;
+        if (attempt_ == 0 || !pin.is(copy)) {
+            return;
+        }
+        const auto marked = parts_.catalog.set_location_state(
+            job_.disk, copy.server, copy.generation, LocationState::damaged);
+        if (marked) {
+            parts_.log.error(
+                fmt::format("{}: the copy on {} is not what its digest says: it counts "
+                            "as damaged now",
+                            disk_text(job_.disk), copy.server));
+        }
     }
 
     // What an earlier attempt has left, as far as it can be trusted.

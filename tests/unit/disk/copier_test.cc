@@ -129,7 +129,11 @@ class CopierTest : public testing::Test {
              .relay =
                  [this](RelayPlan plan) {
                      ++relays;
-                     return std::make_shared<FarDisk>(std::move(plan), content, away.load(),
+                     std::string sent = content;
+                     if (plan.upstreams.front().location.server == rotten) {
+                         sent.front() = '?';
+                     }
+                     return std::make_shared<FarDisk>(std::move(plan), std::move(sent), away.load(),
                                                       lies.load());
                  },
              .serve =
@@ -179,6 +183,7 @@ class CopierTest : public testing::Test {
     TempTree tree;
     KeptLog log;
     ObservedCatalog catalog;
+    std::string rotten;  // a server whose copy begins otherwise
     std::atomic<bool> away{false};
     std::atomic<bool> lies{false};
     std::atomic<bool> written{false};
@@ -265,8 +270,25 @@ TEST_F(CopierTest, BytesOfAnotherDigestAreThrownAway) {
     start();
     ASSERT_TRUE(wait_for(JobState::failed));
     EXPECT_NE(job().message.find("not what the catalog's digest says"), std::string::npos);
-    EXPECT_GT(relays, 1);
+    EXPECT_EQ(catalog.location("vm/a", "beta")->state, LocationState::damaged);
+    EXPECT_EQ(relays, 2);
     EXPECT_TRUE(nothing_here());
+}
+
+TEST_F(CopierTest, ASourceThatHasRottedIsFoundOutAndAnotherIsRead) {
+    Server gamma;
+    gamma.name = rotten = "gamma";
+    gamma.priority = -1;  // asked first
+    gamma.uris = {NbdUri::parse("nbd://127.0.0.1:10811").value()};
+    ASSERT_TRUE(catalog.put_server(gamma));
+    publish("gamma", digest);
+    publish("beta", digest);
+    put(JobKind::copy, "alpha", "");
+    start();
+    ASSERT_TRUE(wait_for(JobState::done)) << job().message;
+    EXPECT_EQ(here(), content);
+    EXPECT_EQ(catalog.location("vm/a", "gamma")->state, LocationState::damaged);
+    EXPECT_EQ(catalog.location("vm/a", "beta")->state, LocationState::ready);
 }
 
 TEST_F(CopierTest, AMapThatLiesIsNotBelievedTwice) {
