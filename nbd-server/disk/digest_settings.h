@@ -23,7 +23,7 @@ struct DigestSettings {
 
 enum class Verify {
     off,
-    relay,    // relayed disks whose digest is known are checked; others are relayed all the same
+    relay,    // what is relayed is checked where it can be, and relayed all the same where not
     require,  // what cannot be checked is not relayed
 };
 

@@ -343,7 +343,8 @@ Result<std::unique_ptr<Federation>> start_federation(FederationSettings settings
         parts.verifier = std::make_unique<VerifyServices>(
             VerifyServices::Parts{.relay = parts.relay,
                                   .catalog = *parts.catalog,
-                                  .patience = settings.relay.limits.request},
+                                  .patience = settings.relay.limits.request,
+                                  .must_check = settings.verify == Verify::require},
             log);
     }
     if (parts.publisher && parts.digests) {

@@ -113,7 +113,7 @@ void RelayCore::pin(const Route& route, const std::string& fingerprint) {
 }
 
 void RelayCore::make_stale(Route& route, const std::string& reason) {
-    if (route.stale_reason != reason) {
+    if (route.stale_reason != reason && !plan_.only_asks) {
         services_.log.error(
             fmt::format("disk {}: not served from {}: {}", plan_.disk.str(), route.name(), reason));
     }

@@ -2,8 +2,6 @@
 
 #include "nbd-server/disk/verified_core.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
@@ -20,7 +18,6 @@ constexpr std::size_t kMostChunks = 16;
 constexpr std::uint64_t kAhead = 3;
 constexpr std::size_t kMostExtents = 1024;  // in one answer
 constexpr std::chrono::milliseconds kTick{500};
-constexpr std::chrono::seconds kRetry{1};
 constexpr std::chrono::seconds kIdle{5};
 
 bool holds(const Upstream& upstream, const std::string& digest, std::uint64_t size) {
@@ -41,8 +38,10 @@ VerifiedCore::VerifiedCore(VerifyServices& services, RelayPlan plan, std::string
       plan_(with_digest(std::move(plan), digest)),
       digest_(std::move(digest)),
       relay_(services.relay(plan_without_bad())),
-      loop_(*relay_->home_loop()) {
-    plan_.traits.description += ", checked";
+      loop_(*relay_->home_loop()),
+      again_in_(services.parts().again) {
+    plan_.traits.description +=
+        services.parts().must_check ? ", checked" : ", checked if it can be";
 }
 
 void VerifiedCore::close() {
@@ -55,75 +54,9 @@ void VerifiedCore::close() {
     }
     std::ranges::for_each(idle, [this](std::uint64_t index) { forget(index); });
     loop_.cancel(tick_);
+    loop_.cancel(search_);
+    loop_.cancel(again_);
     relay_.reset();
-}
-
-// --- the chunk digests
-
-void VerifiedCore::reach(Disk::Told told) {
-    askers_.push_back(std::move(told));
-    if (leaves_ != nullptr) {
-        answer_askers({});
-    } else {
-        find_out();
-    }
-}
-
-void VerifiedCore::find_out() {
-    if (finding_out_ || closed_) {
-        return;
-    }
-    finding_out_ = true;
-    find_leaves(services_, loop_, {plan_, digest_}, [self = shared_from_this()](LeafAnswer answer) {
-        self->found_out(std::move(answer));
-    });
-}
-
-void VerifiedCore::found_out(LeafAnswer answer) {
-    finding_out_ = false;
-    Result<void> zeroes;
-    if (answer && plan_.traits.size > 0) {
-        const auto whole = digest_of_zeroes(kChunk);
-        const auto end = digest_of_zeroes(bytes_of(chunk_count(plan_.traits.size) - 1));
-        if (whole && end) {
-            zero_chunk_ = *whole;
-            zero_end_ = *end;
-        } else {
-            answer = std::unexpected((whole ? end : whole).error());
-        }
-    }
-    if (!answer) {
-        if (std::exchange(told_trouble_, answer.error().message) != answer.error().message) {
-            services_.log.error(answer.error().message);
-        }
-        answer_askers(std::unexpected(answer.error()));
-        if (!asks_.empty()) {
-            loop_.call_at(loop_.now() + kRetry, [weak = weak_from_this()] {
-                if (const auto self = weak.lock(); self && !self->asks_.empty()) {
-                    self->find_out();
-                }
-            });
-        }
-        return;
-    }
-    leaves_ = std::move(*answer);
-    answer_askers({});
-    const std::set<Ask*> waiting = asks_;
-    for (Ask* ask : waiting) {
-        serve(*ask);
-    }
-    answer_finished();
-}
-
-// Once the digests are known, what is left to know is whether the disk can be had.
-void VerifiedCore::answer_askers(const Result<void>& answer) {
-    for (Disk::Told& told : std::exchange(askers_, {})) {
-        if (answer && relay_ != nullptr) {
-            relay_->reach(std::move(told));
-        } else {
-            told(answer);
-        }
-    }
 }
 
 // --- requests
@@ -134,7 +67,16 @@ void VerifiedCore::take(Request& request) {
         return;
     }
     last_asked_ = loop_.now();
-    auto* const ask = new Ask{&request, 1, 0, last_asked_ + services_.patience};
+    const Time due = last_asked_ + services_.patience;
+    if (unchecked_) {
+        pass(request, due);
+    } else {
+        begin(request, due);
+    }
+}
+
+void VerifiedCore::begin(Request& request, Time due) {
+    auto* const ask = new Ask{&request, 1, 0, due};
     asks_.insert(ask);
     watch_time();
     if (leaves_ == nullptr) {

@@ -10,6 +10,9 @@
 //   * A suspect is asked of each copy by itself (an *examination*, one at a time). So it is known
 //     which copy is bad. The first good answer goes to the client; the relay is then made anew
 //     without the bad copies, and other suspects are read again through it.
+//   * Where a disk need not be checked, and its chunk digests are not known, requests *pass*: they
+//     go to the relay as they are. The bytes are held back until all have come; if the digests have
+//     become known by then, they are dropped, and the request is served from good chunks.
 //   * Memory: at most kMostChunks for each disk and VerifyServices' number for all; beyond that one
 //     for each disk, so that none stands still. Disks that nobody reads give it back.
 //
@@ -79,9 +82,19 @@ class VerifiedCore : public std::enable_shared_from_this<VerifiedCore> {
     // --- the chunk digests
     void find_out();
     void found_out(LeafAnswer answer);
+    Result<void> learn(const DigestTree::Leaves& leaves);
     void answer_askers(const Result<void>& answer);
+    void refuse(const std::string& why);
+    void do_without(const std::string& why);
+    void look_again();
+
+    // --- while they are not known
+    struct Pass;
+    void pass(Request& request, Time due);
+    void passed(Pass& pass, int error);
 
     // --- requests
+    void begin(Request& request, Time due);
     void serve(Ask& ask);
     void serve_read(Ask& ask);
     void list_extents(Request& request) const;
@@ -132,6 +145,11 @@ class VerifiedCore : public std::enable_shared_from_this<VerifiedCore> {
     DigestTree::ChunkDigest zero_chunk_{};
     DigestTree::ChunkDigest zero_end_{};  // of the last chunk, if it is shorter
     bool finding_out_ = false;
+    bool asked_before_ = false;
+    bool unchecked_ = false;  // requests pass, until the digests are known
+    EventLoop::Timer search_;
+    EventLoop::Timer again_;
+    EventLoop::Clock::duration again_in_;
     std::string told_trouble_;
     std::vector<Disk::Told> askers_;
 

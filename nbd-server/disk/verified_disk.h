@@ -6,6 +6,10 @@
 // and the copy that had the bad one becomes `damaged` in the catalog. Which bytes are zero is known
 // from the digests too, not from anybody's allocation map.
 //
+// While no server gives the chunk digests, a disk that must be checked cannot be had. One that is
+// to be checked if it can be is relayed as it is, they are asked for again and again, and once they
+// are known no byte goes unchecked any more.
+//
 // verified_core.h says how. Threads and lifetime: as Disk; VerifyServices outlives the disks.
 
 #pragma once
@@ -56,6 +60,13 @@ class VerifyServices {
         Catalog& catalog;
         std::chrono::milliseconds patience{12'000};  // with one request
         std::size_t chunks = 64;                     // in memory, as a rule; 4 MiB each
+        bool must_check =
+            true;  // false: what cannot be checked, or not yet, is served all the same
+
+        // Of a disk that need not be checked: how long its clients wait for the chunk digests, and
+        // when these are asked for again; then after twice the time, up to a minute.
+        std::chrono::milliseconds search{2'000};
+        std::chrono::milliseconds again{1'000};
     };
 
     VerifyServices(Parts parts, Log& lines);
@@ -94,6 +105,8 @@ class VerifyServices {
     void report_damage(const DiskName& disk, const Location& location);
 
     std::shared_ptr<Disk> relay(RelayPlan plan) const { return parts_.relay(std::move(plan)); }
+
+    const Parts& parts() const { return parts_; }
 
     const std::chrono::milliseconds patience;
     Log& log;

@@ -74,6 +74,7 @@ class LeafSearch : public std::enable_shared_from_this<LeafSearch> {
     std::shared_ptr<Disk> leaf_disk(const Upstream& source) const {
         RelayPlan plan = question_.plan;
         plan.ask_again = {};
+        plan.only_asks = true;
         plan.traits.size = bytes_due();
         Upstream upstream = source;
         upstream.location.size = plan.traits.size;
@@ -88,7 +89,8 @@ class LeafSearch : public std::enable_shared_from_this<LeafSearch> {
 
     void reached(const AskedPtr& asked, const Result<void>& answer) {
         if (!answer) {
-            failed(*asked, answer.error().message);
+            const bool none = answer.error().code == Errc::not_found;
+            failed(*asked, none ? "has none" : answer.error().message);
             return;
         }
         asked->bytes.resize(bytes_due());
@@ -127,9 +129,11 @@ class LeafSearch : public std::enable_shared_from_this<LeafSearch> {
 
     void proven(const Asked& asked, Result<DigestTree::Leaves> leaves) {
         if (!leaves) {
-            services_.log.error(fmt::format(
-                "disk '{}': server {} gives chunk digests that do not belong to it: {}",
-                escaped(question_.plan.disk.str()), asked.server, leaves.error().message));
+            if (!question_.again) {
+                services_.log.error(fmt::format(
+                    "disk '{}': server {} gives chunk digests that do not belong to it: {}",
+                    escaped(question_.plan.disk.str()), asked.server, leaves.error().message));
+            }
             failed(asked, leaves.error().message);
         } else if (done_ != nullptr) {
             auto done = std::exchange(done_, nullptr);
@@ -147,11 +151,9 @@ class LeafSearch : public std::enable_shared_from_this<LeafSearch> {
 
     void give_up() {
         auto done = std::exchange(done_, nullptr);
-        const std::string disk = escaped(question_.plan.disk.str());
         done(fail(Errc::unavailable,
-                  fmt::format("disk '{}' cannot be checked, so it is not served: no server gives "
-                              "chunk digests that can be proven ({})",
-                              disk, reasons_.empty() ? "none could" : reasons_)));
+                  fmt::format("no server gives chunk digests that can be proven ({})",
+                              reasons_.empty() ? "none could" : reasons_)));
     }
 
     VerifyServices& services_;

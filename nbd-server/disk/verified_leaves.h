@@ -20,12 +20,13 @@ namespace signpost {
 struct LeafQuestion {
     RelayPlan plan;  // of the disk itself
     std::string digest;
+    bool again = false;  // asked before, so that what is wrong has been logged
 };
 
 using LeafAnswer = Result<std::shared_ptr<const DigestTree::Leaves>>;
 using LeavesFound = std::move_only_function<void(LeafAnswer answer)>;
 
-// Fails with unavailable: who was asked, and what came of it.
+// Fails with unavailable: who was asked, and what came of it, to follow the name of the disk.
 void find_leaves(VerifyServices& services, EventLoop& loop, LeafQuestion question,
                  LeavesFound done);
 

@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <condition_variable>
 #include <cstring>
 #include <map>
 #include <memory>
@@ -66,6 +67,17 @@ class Copies {
         Bytes content;
         Bytes leaves;
         bool gives_errors = false;
+        bool keeps_leaves_back = false;  // as keeps_content_back: until let_go()
+        bool keeps_content_back = false;
+    };
+
+    // A machine that is busy needs patience; a test that waits for its end does not.
+    struct How {
+        std::size_t chunks = 64;
+        std::chrono::milliseconds patience{60'000};
+        bool must_check = true;
+        std::chrono::milliseconds search{60'000};
+        std::chrono::milliseconds again{1};
     };
 
     explicit Copies(const Bytes& content)
@@ -106,18 +118,36 @@ class Copies {
         return plan;
     }
 
-    // A machine that is busy needs patience; a test that waits for its end does not.
-    void start(std::size_t chunks = 64, std::chrono::seconds patience = std::chrono::seconds(60)) {
+    void start(How how) {
         services_ = std::make_unique<VerifyServices>(
             VerifyServices::Parts{.relay = [this](RelayPlan one) { return relay(std::move(one)); },
                                   .catalog = catalog,
-                                  .patience = patience,
-                                  .chunks = chunks},
+                                  .patience = how.patience,
+                                  .chunks = how.chunks,
+                                  .must_check = how.must_check,
+                                  .search = how.search,
+                                  .again = how.again},
             log);
         disk = make_verified_disk(*services_, plan(), right_.digest);
     }
+    void start() { start({}); }
+
+    // From now on SERVER has the right chunk digests.
+    void give_leaves(const std::string& server) {
+        loop_.post([this, server] { copies_.at(server).leaves = right_.leaves; });
+    }
+
+    // Answers what was kept back.
+    void let_go() {
+        loop_.post([this] {
+            for (const Kept& kept : std::exchange(kept_, {})) {
+                kept.request->done(*kept.request, kept.relay->read(*kept.request));
+            }
+        });
+    }
 
     void stop() {
+        let_go();
         disk.reset();
         services_.reset();
         if (thread_.joinable()) {
@@ -140,10 +170,18 @@ class Copies {
                std::memcmp(buffer.data(), content.data() + offset, length) == 0;
     }
 
-    // Reads of SERVER's content that were begun.
+    // Reads of content that went to SERVER first.
     int reads_of(const std::string& server) {
         const std::lock_guard lock(mutex_);
         return reads_[server];
+    }
+
+    // When the first COUNT questions for chunk digests came; waits for them.
+    std::vector<EventLoop::Time> leaf_reads(std::size_t count) {
+        std::unique_lock lock(mutex_);
+        asked_.wait(lock, [&] { return leaf_reads_.size() >= count; });
+        leaf_reads_.resize(count);
+        return leaf_reads_;
     }
 
     EventLoop& loop() { return loop_; }
@@ -161,33 +199,75 @@ class Copies {
         const DiskTraits& traits() const override { return plan_.traits; }
         EventLoop* home_loop() const override { return &copies_.loop_; }
 
-       private:
-        void start(Request& request) override {
-            copies_.loop_.post([this, &request] { request.done(request, read(request)); });
-        }
-
         int read(Request& request) {
             for (const Upstream& upstream : plan_.upstreams) {
-                const std::string& server = upstream.location.server;
-                const Copy& copy = copies_[server];
-                const bool leaves = upstream.uris.front().export_name.starts_with("digests:");
-                const Bytes& bytes = leaves ? copy.leaves : copy.content;
-                if (!leaves) {
-                    const std::lock_guard lock(copies_.mutex_);
-                    ++copies_.reads_[server];
-                }
-                if ((copy.gives_errors && !leaves) || bytes.size() != plan_.traits.size) {
+                const Copy& copy = copies_[upstream.location.server];
+                const Bytes& bytes = asks_leaves(upstream) ? copy.leaves : copy.content;
+                if ((copy.gives_errors && !asks_leaves(upstream)) ||
+                    bytes.size() != plan_.traits.size) {
                     continue;
                 }
-                std::memcpy(request.buffer, bytes.data() + request.offset, request.length);
+                give(request, bytes.data() + request.offset);
                 return 0;
             }
             return EIO;
         }
 
+       private:
+        static bool asks_leaves(const Upstream& upstream) {
+            return upstream.uris.front().export_name.starts_with("digests:");
+        }
+
+        void start(Request& request) override {
+            copies_.loop_.post([this, &request] {
+                copies_.count(plan_.upstreams.front().location.server,
+                              asks_leaves(plan_.upstreams.front()));
+                if (is_kept_back()) {
+                    copies_.kept_.push_back({this, &request});
+                } else {
+                    request.done(request, read(request));
+                }
+            });
+        }
+
+        bool is_kept_back() const {
+            const Upstream& first = plan_.upstreams.front();
+            const Copy& copy = copies_[first.location.server];
+            return asks_leaves(first) ? copy.keeps_leaves_back : copy.keeps_content_back;
+        }
+
+        static void give(Request& request, const std::byte* bytes) {
+            if (request.sink == nullptr) {
+                std::memcpy(request.buffer, bytes, request.length);
+                return;
+            }
+            ReadPart part;
+            part.place = ReadPart::Place::memory;
+            part.offset = request.offset;
+            part.length = static_cast<std::uint32_t>(request.length);
+            part.bytes = std::make_unique_for_overwrite<std::byte[]>(request.length);
+            std::memcpy(part.bytes.get(), bytes, request.length);
+            request.sink->take(request, std::move(part));
+        }
+
         Copies& copies_;
         const RelayPlan plan_;
     };
+
+    struct Kept {
+        Relay* relay = nullptr;
+        Request* request = nullptr;
+    };
+
+    void count(const std::string& server, bool leaves) {
+        const std::lock_guard lock(mutex_);
+        if (leaves) {
+            leaf_reads_.push_back(EventLoop::Clock::now());
+            asked_.notify_all();
+        } else {
+            ++reads_[server];
+        }
+    }
 
     std::shared_ptr<Disk> relay(RelayPlan plan) {
         return std::make_shared<Relay>(*this, std::move(plan));
@@ -197,7 +277,10 @@ class Copies {
     const std::uint64_t size_;
     std::map<std::string, Copy> copies_;
     std::mutex mutex_;
-    std::map<std::string, int> reads_;  // guarded by mutex_
+    std::condition_variable asked_;
+    std::map<std::string, int> reads_;         // guarded by mutex_
+    std::vector<EventLoop::Time> leaf_reads_;  // guarded by mutex_
+    std::vector<Kept> kept_;                   // the loop's
     std::unique_ptr<VerifyServices> services_;
     EventLoop loop_;
     std::thread thread_;

@@ -119,10 +119,11 @@ TEST_F(VerifiedDiskTest, WithoutProvenChunkDigestsNothingIsServed) {
     copies_["alpha"].leaves.clear();
     copies_["beta"].leaves.resize(std::size_t{32} * 1000);
     copies_["gamma"].leaves[0] ^= std::byte{1};
-    copies_.start(64, std::chrono::seconds(1));
+    copies_.start({.patience = std::chrono::seconds(1)});
     const auto answer = reach();
     ASSERT_FALSE(answer);
     EXPECT_EQ(answer.error().code, Errc::unavailable);
+    EXPECT_TRUE(copies_.log.has("disk 'vda' cannot be checked, so it is not served: no server"));
     EXPECT_EQ(copies_.read(0, 4096), EIO);
     EXPECT_EQ(copies_.reads_of("alpha"), 0);
 }
@@ -173,9 +174,131 @@ TEST_F(VerifiedDiskTest, ManyReadersOfAChunkCostOneRead) {
 TEST_F(VerifiedDiskTest, LittleMemoryIsEnough) {
     add_three();
     spoil("alpha", 1);
-    copies_.start(1);
+    copies_.start({.chunks = 1});
     EXPECT_TRUE(copies_.reads_right(content_, 0, content_.size()));
     EXPECT_TRUE(copies_.reads_right(content_, 3 * kChunk - 5, kChunk));
+}
+
+// What verify=relay says: a disk is checked as soon as it can be, and served all the same.
+class OptionalCheckTest : public VerifiedDiskTest {
+   protected:
+    void add_without_leaves(const std::string& server) {
+        copies_.add(server, content_);
+        copies_[server].leaves.clear();
+    }
+
+    void start() { copies_.start({.must_check = false}); }
+
+    // A read at 0 of a kind, through the loop, whose answer is kept back until let_go().
+    struct KeptBack {
+        Request request;
+        std::promise<int> error;
+    };
+
+    void submit(KeptBack& read) {
+        read.request.length = 4096;
+        read.request.context = &read;
+        read.request.done = [](Request& request, int error) {
+            static_cast<KeptBack*>(request.context)->error.set_value(error);
+        };
+        copies_.disk->submit(read.request);
+    }
+
+    void await_check() {
+        while (!copies_.log.has("disk 'vda': checked from now on")) {
+            EXPECT_TRUE(reach());
+        }
+    }
+
+    std::size_t lines_with(std::string_view part) const {
+        const auto lines = copies_.log.lines();
+        return static_cast<std::size_t>(std::ranges::count_if(
+            lines, [&](const std::string& line) { return line.find(part) != std::string::npos; }));
+    }
+};
+
+TEST_F(OptionalCheckTest, WithoutChunkDigestsTheDiskIsServed) {
+    add_without_leaves("alpha");
+    start();
+    EXPECT_TRUE(reach());
+    EXPECT_TRUE(copies_.reads_right(content_, kChunk - 1, 5000));
+    EXPECT_TRUE(copies_.log.has(
+        "disk 'vda': not checked: no server gives chunk digests that can be proven (alpha: "));
+}
+
+TEST_F(OptionalCheckTest, ReadsWaitForASearchThatIsUnderWay) {
+    add_without_leaves("alpha");
+    start();
+    EXPECT_TRUE(copies_.reads_right(content_, 0, content_.size()));
+}
+
+TEST_F(OptionalCheckTest, SaysOnceThatItDoesNotCheck) {
+    add_without_leaves("alpha");
+    copies_["alpha"].leaves.resize(32 * 6);
+    start();
+    EXPECT_TRUE(reach());
+    copies_.leaf_reads(4);
+    EXPECT_EQ(lines_with("not checked"), 1U);
+    EXPECT_EQ(lines_with("chunk digests that do not belong to it"), 1U);
+}
+
+TEST_F(OptionalCheckTest, AsksForChunkDigestsAtAGrowingInterval) {
+    add_without_leaves("alpha");
+    const std::chrono::milliseconds again(8);
+    copies_.start({.must_check = false, .again = again});
+    EXPECT_TRUE(reach());
+    const auto times = copies_.leaf_reads(5);
+    // 15 times in all; the loop's clock stands still while it works, so they may look shorter.
+    EXPECT_GE(times.back() - times.front(), 8 * again);
+}
+
+TEST_F(OptionalCheckTest, OnceChunkDigestsAreKnownABadCopyIsNotUsed) {
+    add_without_leaves("alpha");
+    add_without_leaves("beta");
+    spoil("alpha", 17);
+    start();
+    ASSERT_EQ(copies_.read(0, 4096), 0);
+    EXPECT_EQ(copies_.buffer[17], content_[17] ^ std::byte{1}) << "not the plain relay's answer";
+    copies_.give_leaves("beta");
+    await_check();
+    EXPECT_TRUE(copies_.reads_right(content_, 0, content_.size()));
+    EXPECT_EQ(state_after_stop("alpha"), LocationState::damaged);
+}
+
+TEST_F(OptionalCheckTest, AReadUnderWayWhenChunkDigestsBecomeKnownIsChecked) {
+    add_without_leaves("alpha");
+    add_without_leaves("beta");
+    spoil("alpha", 17);
+    copies_["alpha"].keeps_content_back = true;
+    start();
+    ASSERT_TRUE(reach());
+    Bytes bytes(4096);
+    KeptBack in_memory;
+    in_memory.request.buffer = bytes.data();
+    submit(in_memory);
+    CollectingSink sink(copies_.loop(), 0, 4096);
+    KeptBack in_parts;
+    in_parts.request.sink = &sink;
+    submit(in_parts);
+    copies_.give_leaves("beta");
+    await_check();
+    copies_.loop().post([this] { copies_["alpha"].keeps_content_back = false; });
+    copies_.let_go();
+    EXPECT_EQ(in_memory.error.get_future().get(), 0);
+    EXPECT_EQ(std::memcmp(bytes.data(), content_.data(), bytes.size()), 0);
+    EXPECT_EQ(in_parts.error.get_future().get(), 0);
+    EXPECT_TRUE(sink.matches(content_));
+}
+
+TEST_F(OptionalCheckTest, AServerThatHangsWithTheChunkDigestsCostsTheSearchOnly) {
+    copies_.add("alpha", content_);
+    copies_["alpha"].keeps_leaves_back = true;
+    copies_.start({.must_check = false, .search = std::chrono::milliseconds(20)});
+    EXPECT_TRUE(copies_.reads_right(content_, 0, 4096));
+    EXPECT_TRUE(copies_.log.has("not checked: its chunk digests have not come in time"));
+    copies_.let_go();
+    await_check();
+    EXPECT_TRUE(copies_.reads_right(content_, 0, content_.size()));
 }
 
 TEST(DigestToHold, IsThatOfTheFirstCopyThatHasOne) {
