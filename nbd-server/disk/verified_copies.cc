@@ -102,7 +102,7 @@ void VerifiedCore::ask_copy(std::uint64_t index, const Upstream& copy) {
     RelayPlan plan = plan_;
     plan.upstreams = {copy};
     plan.ask_again = {};
-    auto memory = services_.pool.take();
+    auto memory = services_.pool->take();
     std::byte* const to = memory.get();
     services_.read(loop_, services_.relay(std::move(plan)), index * kChunk, bytes_of(index), to,
                    [self = shared_from_this(), index, location = copy.location,
@@ -134,7 +134,6 @@ void VerifiedCore::copy_answered(const Location& copy, int error, bool good,
     } else if (!good && error == 0) {
         examination_->bad.push_back(copy);
     }
-    services_.pool.give_back(std::move(bytes));
     if (--examination_->left == 0) {
         end_examination();
     }

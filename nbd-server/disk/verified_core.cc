@@ -15,6 +15,9 @@ namespace {
 
 constexpr std::uint64_t kChunk = DigestTree::kChunkBytes;
 constexpr std::size_t kMostChunks = 16;
+constexpr std::ptrdiff_t kMostLent = kMostChunks / 2;
+constexpr std::uint64_t kWorthALoan =
+    64 * 1024;  // below, a copy costs less than to go without 4 MiB
 constexpr std::uint64_t kAhead = 3;
 constexpr std::size_t kMostExtents = 1024;  // in one answer
 constexpr std::chrono::milliseconds kTick{500};
@@ -140,7 +143,7 @@ void VerifiedCore::want(Ask& ask, std::uint64_t index) {
     chunk.used = ++uses_;
     chunk.asked_for = true;
     if (chunk.state == Chunk::State::good) {
-        deliver(ask, index, chunk.bytes.get());
+        deliver(ask, index, &chunk);
         return;
     }
     chunk.waiting.push_back(&ask);
@@ -173,30 +176,49 @@ void VerifiedCore::read_ahead(std::uint64_t index) {
     }
 }
 
-// BYTES of the whole chunk; null: they are zero.
-void VerifiedCore::deliver(Ask& ask, std::uint64_t index, const std::byte* bytes) {
+// CHUNK is a good one; null: it is zero.
+void VerifiedCore::deliver(Ask& ask, std::uint64_t index, Chunk* chunk) {
     Request& request = *ask.request;
     const std::uint64_t begin = std::max(request.offset, index * kChunk);
     const std::uint64_t end =
         std::min(request.offset + request.length, index * kChunk + bytes_of(index));
+    const std::uint64_t at = begin - index * kChunk;
     const std::size_t length = end - begin;
     if (request.sink != nullptr) {
-        ReadPart part;
+        ReadPart part = chunk == nullptr ? ReadPart{} : part_of(*chunk, at, length);
         part.offset = begin;
         part.length = static_cast<std::uint32_t>(length);
-        if (bytes != nullptr) {
-            part.place = ReadPart::Place::memory;
-            part.bytes = std::make_unique_for_overwrite<std::byte[]>(length);
-            std::memcpy(part.bytes.get(), bytes + (begin - index * kChunk), length);
-        }
         request.sink->take(request, std::move(part));
-    } else if (bytes != nullptr) {
-        std::memcpy(request.buffer + (begin - request.offset), bytes + (begin - index * kChunk),
-                    length);
+    } else if (chunk != nullptr) {
+        std::memcpy(request.buffer + (begin - request.offset), chunk->bytes.get() + at, length);
     } else {
         std::memset(request.buffer + (begin - request.offset), 0, length);
     }
     part_done(ask, 0);
+}
+
+ReadPart VerifiedCore::part_of(Chunk& chunk, std::uint64_t at, std::uint64_t length) {
+    ReadPart part;
+    if (auto loan = length < kWorthALoan ? nullptr : lend(chunk)) {
+        part.place = ReadPart::Place::lent;
+        part.loan = ChunkPool::Loan(loan, loan.get() + at);
+        return part;
+    }
+    part.place = ReadPart::Place::memory;
+    part.bytes = std::make_unique_for_overwrite<std::byte[]>(length);
+    std::memcpy(part.bytes.get(), chunk.bytes.get() + at, length);
+    return part;
+}
+
+// Null: a client that takes its time must not have all the memory there is.
+ChunkPool::Loan VerifiedCore::lend(Chunk& chunk) {
+    auto loan = chunk.loan.lock();
+    const auto lent = [](const auto& entry) { return !entry.second.loan.expired(); };
+    if (loan == nullptr && std::ranges::count_if(chunks_, lent) < kMostLent) {
+        loan = services_.pool->lend(chunk.bytes);
+        chunk.loan = loan;
+    }
+    return loan;
 }
 
 void VerifiedCore::part_done(Ask& ask, int error) {
@@ -231,14 +253,14 @@ std::uint64_t VerifiedCore::bytes_of(std::uint64_t index) const {
 ChunkPool::Buffer VerifiedCore::memory(bool must) {
     const auto in_memory = [](const auto& entry) { return entry.second.bytes != nullptr; };
     if (std::ranges::count_if(chunks_, in_memory) < static_cast<std::ptrdiff_t>(kMostChunks)) {
-        if (auto fresh = services_.pool.try_take()) {
+        if (auto fresh = services_.pool->try_take()) {
             return fresh;
         }
     }
     auto oldest = chunks_.end();
     for (auto at = chunks_.begin(); at != chunks_.end(); ++at) {
         const bool older = oldest == chunks_.end() || at->second.used < oldest->second.used;
-        if (at->second.state == Chunk::State::good && older) {
+        if (at->second.state == Chunk::State::good && older && at->second.loan.expired()) {
             oldest = at;
         }
     }
@@ -247,7 +269,7 @@ ChunkPool::Buffer VerifiedCore::memory(bool must) {
         chunks_.erase(oldest);
         return bytes;
     }
-    return must ? services_.pool.take() : nullptr;
+    return must ? services_.pool->take() : nullptr;
 }
 
 void VerifiedCore::start_wanted() {
@@ -319,7 +341,7 @@ void VerifiedCore::settle(std::uint64_t index) {
     Chunk& chunk = chunks_[index];
     chunk.state = Chunk::State::good;
     for (Ask* ask : std::exchange(chunk.waiting, {})) {
-        deliver(*ask, index, chunk.bytes.get());
+        deliver(*ask, index, &chunk);
     }
     start_wanted();
 }
@@ -333,10 +355,7 @@ void VerifiedCore::give_up(std::uint64_t index) {
 }
 
 void VerifiedCore::forget(std::uint64_t index) {
-    if (const auto found = chunks_.find(index); found != chunks_.end()) {
-        services_.pool.give_back(std::move(found->second.bytes));
-        chunks_.erase(found);
-    }
+    chunks_.erase(index);
 }
 
 // --- time

@@ -13,6 +13,7 @@
 //   * Where a disk need not be checked, and its chunk digests are not known, requests *pass*: they
 //     go to the relay as they are. The bytes are held back until all have come; if the digests have
 //     become known by then, they are dropped, and the request is served from good chunks.
+//   * Large reads are not copied: the client is sent a chunk's own bytes, which are lent meanwhile.
 //   * Memory: at most kMostChunks for each disk and VerifyServices' number for all; beyond that one
 //     for each disk, so that none stands still. Disks that nobody reads give it back.
 //
@@ -65,6 +66,7 @@ class VerifiedCore : public std::enable_shared_from_this<VerifiedCore> {
 
         State state = State::wanted;
         ChunkPool::Buffer bytes;
+        std::weak_ptr<const std::byte> loan;  // of them, to clients that are being sent them
         std::vector<Ask*> waiting;
         std::uint64_t used = 0;  // the later the larger
         unsigned relay = 0;      // which of the relays it was read from
@@ -100,7 +102,9 @@ class VerifiedCore : public std::enable_shared_from_this<VerifiedCore> {
     void list_extents(Request& request) const;
     void want(Ask& ask, std::uint64_t index);
     void read_ahead(std::uint64_t index);
-    void deliver(Ask& ask, std::uint64_t index, const std::byte* bytes);
+    void deliver(Ask& ask, std::uint64_t index, Chunk* chunk);
+    ReadPart part_of(Chunk& chunk, std::uint64_t at, std::uint64_t length);
+    ChunkPool::Loan lend(Chunk& chunk);
     void part_done(Ask& ask, int error);
     void answer_finished();
 

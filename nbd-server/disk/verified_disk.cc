@@ -77,33 +77,53 @@ ChunkPool::Buffer ChunkPool::try_take() {
 }
 
 ChunkPool::Buffer ChunkPool::take() {
+    Memory memory;
     {
         const std::lock_guard lock(mutex_);
         ++taken_;
         if (!spare_.empty()) {
-            Buffer buffer = std::move(spare_.back());
+            memory = std::move(spare_.back());
             spare_.pop_back();
-            return buffer;
         }
     }
-    return std::make_unique_for_overwrite<std::byte[]>(DigestTree::kChunkBytes);
+    if (memory == nullptr) {
+        memory = std::make_unique_for_overwrite<std::byte[]>(DigestTree::kChunkBytes);
+    }
+    return {memory.release(),
+            [pool = shared_from_this()](std::byte* last) { pool->give_back(Memory(last)); }};
 }
 
-void ChunkPool::give_back(Buffer buffer) {
-    if (buffer == nullptr) {
-        return;
+ChunkPool::Loan ChunkPool::lend(const Buffer& buffer) {
+    {
+        const std::lock_guard lock(mutex_);
+        if (taken_ > most_ || 2 * (lent_ + 1) > most_) {
+            return nullptr;
+        }
+        ++lent_;
     }
+    return {buffer.get(), [pool = shared_from_this(), held = buffer](const std::byte*) mutable {
+                held.reset();
+                pool->end_loan();
+            }};
+}
+
+void ChunkPool::end_loan() {
+    const std::lock_guard lock(mutex_);
+    --lent_;
+}
+
+void ChunkPool::give_back(Memory memory) {
     const std::lock_guard lock(mutex_);
     --taken_;
     if (spare_.size() < kMostSpare) {
-        spare_.push_back(std::move(buffer));
+        spare_.push_back(std::move(memory));
     }
 }
 
 VerifyServices::VerifyServices(Parts parts, Log& lines)
     : patience(parts.patience),
       log(lines),
-      pool(parts.chunks),
+      pool(std::make_shared<ChunkPool>(parts.chunks)),
       parts_(std::move(parts)),
       workers_(std::max(2U, std::thread::hardware_concurrency())) {}
 

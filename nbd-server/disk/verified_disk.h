@@ -33,22 +33,34 @@
 
 namespace signpost {
 
-// Memory for chunks, of all disks together. Threads: any.
-class ChunkPool {
+// Memory for chunks, of all disks together. It goes back to the pool when its last owner lets go of
+// it, which keeps the pool alive till then. A chunk whose bytes a client is being sent is lent: it
+// stays as it is until the client has taken them; so at most half of all chunks are. Threads: any.
+class ChunkPool : public std::enable_shared_from_this<ChunkPool> {
    public:
-    using Buffer = std::unique_ptr<std::byte[]>;  // of DigestTree::kChunkBytes
+    using Buffer = std::shared_ptr<std::byte[]>;  // of DigestTree::kChunkBytes
+    using Loan = std::shared_ptr<const std::byte>;
 
     explicit ChunkPool(std::size_t most) : most_(most) {}
 
     Buffer try_take();  // null when there are MOST
     Buffer take();      // one more than that, if it must be
-    void give_back(Buffer buffer);
+
+    // Holds BUFFER until all copies of the loan have ended. Null when too many are lent, or memory
+    // is short.
+    Loan lend(const Buffer& buffer);
 
    private:
+    using Memory = std::unique_ptr<std::byte[]>;
+
+    void give_back(Memory memory);
+    void end_loan();
+
     const std::size_t most_;
     std::mutex mutex_;  // guards all below
     std::size_t taken_ = 0;
-    std::vector<Buffer> spare_;  // warm: a fresh one costs a page fault for each page
+    std::size_t lent_ = 0;
+    std::vector<Memory> spare_;  // warm: a fresh one costs a page fault for each page
 };
 
 // What verified disks share. Lifetime: the destructor waits until nothing is under way, so the
@@ -110,7 +122,7 @@ class VerifyServices {
 
     const std::chrono::milliseconds patience;
     Log& log;
-    ChunkPool pool;
+    const std::shared_ptr<ChunkPool> pool;
 
    private:
     const Parts parts_;

@@ -76,6 +76,12 @@ void Outgoing::part(ReadPart part, MemoryBudget::Share share) {
         case ReadPart::Place::memory:
             memory(std::move(part.bytes), 0, part.length, std::move(share));
             break;
+        case ReadPart::Place::lent: {
+            Piece& piece = add(Kind::lent, part.length);
+            piece.loan = std::move(part.loan);
+            piece.share = std::move(share);
+            break;
+        }
         case ReadPart::Place::hole:
             zeroes(part.length);
             break;
@@ -157,6 +163,8 @@ Outgoing::Step Outgoing::send_gathered(ClientStream& stream) {
         std::size_t length = piece.length;
         if (piece.kind == Kind::memory) {
             from = piece.bytes.get() + piece.begin;
+        } else if (piece.kind == Kind::lent) {
+            from = const_cast<std::byte*>(piece.loan.get()) + piece.begin;
         } else if (piece.kind == Kind::zeroes) {
             from = const_cast<std::byte*>(kZeroes.data());
             length = std::min<std::size_t>(length, kZeroes.size());

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
 // Outgoing is what a client is still to be sent, in order, each piece described by where its bytes
-// are: in memory, in a file, in a pipe, or nowhere (zeroes). It is sent the cheapest way that the
-// stream allows: small pieces gathered into one call, files and pipes moved by the kernel.
+// are: in memory, its own or lent, in a file, in a pipe, or nowhere (zeroes). It is sent the
+// cheapest way that the stream allows: small pieces gathered into one call, files and pipes moved
+// by the kernel. A loan ends when its bytes have left, or are dropped.
 //
 // A *proof* is a place in the stream where it has to be said whether the bytes of a file that were
 // sent before it are good; it is decided when they have left, not when it is queued.
@@ -81,7 +82,7 @@ class Outgoing {
     std::uint64_t sent() const { return sent_; }
 
    private:
-    enum class Kind : std::uint8_t { text, memory, zeroes, file, pipe, proof };
+    enum class Kind : std::uint8_t { text, memory, lent, zeroes, file, pipe, proof };
 
     struct Piece {
         Kind kind = Kind::text;
@@ -92,6 +93,7 @@ class Outgoing {
         std::uint64_t cookie = 0;  // proof
         std::array<std::byte, kMaxProof> text;
         std::unique_ptr<std::byte[]> bytes;
+        std::shared_ptr<const std::byte> loan;
         MemoryBudget::Share share;
         Pipe pipe;
     };

@@ -43,8 +43,8 @@ std::string_view sentence_of(int error) {
 
 // Bytes of memory, the kernel's too, that a part holds until the client has taken it.
 std::uint64_t in_memory(const ReadPart& part) {
-    const bool held = part.place == ReadPart::Place::memory || part.place == ReadPart::Place::pipe;
-    return held ? part.length : 0;
+    const bool none = part.place == ReadPart::Place::file || part.place == ReadPart::Place::hole;
+    return none ? 0 : part.length;
 }
 
 }  // namespace

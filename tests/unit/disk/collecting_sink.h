@@ -68,6 +68,9 @@ class CollectingSink final : public ReadSink {
             case ReadPart::Place::memory:
                 std::memcpy(to, part.bytes.get(), part.length);
                 return;
+            case ReadPart::Place::lent:
+                std::memcpy(to, part.loan.get(), part.length);
+                return;
             case ReadPart::Place::pipe:
                 ASSERT_EQ(part.head + part.pipe.held(), part.length);
                 if (part.head > 0) {
@@ -91,7 +94,7 @@ class CollectingSink final : public ReadSink {
     std::uint64_t offset_;
     std::vector<std::byte> bytes_;
     std::map<std::uint64_t, std::uint64_t> taken_;  // begin and end of each part
-    std::array<int, 4> counts_{};
+    std::array<int, 5> counts_{};
     std::uint32_t longest_ = 0;
 };
 

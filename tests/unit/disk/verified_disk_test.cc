@@ -64,6 +64,89 @@ TEST_F(VerifiedDiskTest, GivesPartsToASink) {
     EXPECT_TRUE(sink.matches(content_));
 }
 
+// Keeps what it gets.
+class KeepingSink final : public ReadSink {
+   public:
+    void take(Request&, ReadPart part) override { parts.push_back(std::move(part)); }
+
+    int read(Disk& disk) {
+        Request request;
+        request.length = disk.traits().size;
+        request.sink = this;
+        return submit_and_wait(disk, request);
+    }
+
+    auto lent() const { return std::ranges::count(parts, ReadPart::Place::lent, &ReadPart::place); }
+
+    bool matches(const Bytes& content) const {
+        return std::ranges::all_of(parts, [&](const ReadPart& part) {
+            const std::byte* bytes = part.loan ? part.loan.get() : part.bytes.get();
+            return part.place == ReadPart::Place::hole ||
+                   std::memcmp(bytes, content.data() + part.offset, part.length) == 0;
+        });
+    }
+
+    std::vector<ReadPart> parts;
+};
+
+TEST_F(VerifiedDiskTest, LendsALargeReadItsBytes) {
+    add_three();
+    copies_.start();
+    KeepingSink sink;
+    ASSERT_EQ(sink.read(*copies_.disk), 0);
+    EXPECT_EQ(sink.lent(), 5);
+    EXPECT_TRUE(sink.matches(content_));
+}
+
+TEST_F(VerifiedDiskTest, LentBytesStayAsTheyAre) {
+    add_three();
+    copies_.start({.chunks = 4});
+    KeepingSink sink;
+    ASSERT_EQ(sink.read(*copies_.disk), 0);
+    ASSERT_GT(sink.lent(), 0);
+    for (std::uint64_t chunk = 0; chunk < 6; ++chunk) {
+        EXPECT_TRUE(copies_.reads_right(content_, chunk * kChunk, 100)) << chunk;
+    }
+    copies_.stop();
+    EXPECT_TRUE(sink.matches(content_));
+}
+
+TEST_F(VerifiedDiskTest, AClientThatKeepsItsLoansLeavesMemoryForOthers) {
+    add_three();
+    copies_.start({.chunks = 4});
+    KeepingSink slow;
+    ASSERT_EQ(slow.read(*copies_.disk), 0);
+    EXPECT_LE(slow.lent(), 2);
+    EXPECT_TRUE(slow.matches(content_));
+    KeepingSink other;
+    EXPECT_EQ(other.read(*copies_.disk), 0);
+    EXPECT_TRUE(other.matches(content_));
+}
+
+TEST(ChunkPool, LendsAgainWhenLoansHaveEnded) {
+    const auto pool = std::make_shared<ChunkPool>(2);
+    const auto one = pool->take();
+    const auto other = pool->take();
+    auto loan = pool->lend(one);
+    auto same = loan;
+    EXPECT_NE(loan, nullptr);
+    loan.reset();
+    EXPECT_EQ(pool->lend(other), nullptr);
+    same.reset();
+    EXPECT_NE(pool->lend(other), nullptr);
+}
+
+TEST(ChunkPool, ALoanHoldsItsMemory) {
+    const auto pool = std::make_shared<ChunkPool>(2);
+    auto chunk = pool->take();
+    auto loan = pool->lend(chunk);
+    chunk.reset();
+    const auto other = pool->try_take();
+    EXPECT_EQ(pool->try_take(), nullptr);
+    loan.reset();
+    EXPECT_NE(pool->try_take(), nullptr);
+}
+
 TEST_F(VerifiedDiskTest, ABadCopyIsNotUsedAndBecomesDamaged) {
     add_three();
     spoil("alpha", kChunk + 17);

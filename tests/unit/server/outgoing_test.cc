@@ -106,6 +106,17 @@ class OutgoingTest : public testing::Test, protected Outgoing::Prover {
         out_.part(std::move(part));
     }
 
+    // What ends with the last of its loans.
+    std::weak_ptr<const std::string> add_loan(const std::string& text, std::size_t begin = 0) {
+        const auto owner = std::make_shared<const std::string>(text);
+        ReadPart part;
+        part.place = ReadPart::Place::lent;
+        part.length = static_cast<std::uint32_t>(text.size() - begin);
+        part.loan = {owner, std::as_bytes(std::span(*owner)).data() + begin};
+        out_.part(std::move(part), budget_.charge(text.size()));
+        return owner;
+    }
+
     // The first bytes in memory, the others in a pipe.
     void add_pipe(const std::string& text, std::uint32_t head) {
         int ends[2];
@@ -197,9 +208,10 @@ TEST_F(OutgoingTest, KeepsTheOrderOfAllKinds) {
         add_memory("skipped" + long_text, 7);
         out_.zeroes(40000);
         add_pipe(piped, 100);
+        add_loan("skipped" + piped, 7);
         out_.text(long_text);
         expected += "head" + content.substr(1000, 60000) + "(good)" + long_text +
-                    std::string(40000, '\0') + piped + long_text;
+                    std::string(40000, '\0') + piped + piped + long_text;
     }
     EXPECT_EQ(send_all(), expected);
     EXPECT_EQ(last_, Outgoing::Sent::all);
@@ -238,6 +250,33 @@ TEST_F(OutgoingTest, GivesMemoryBackWhenItHasLeft) {
     EXPECT_EQ(budget_.left(), (1 << 20) - 100000 - 49990);
     send_all();
     EXPECT_EQ(budget_.left(), 1 << 20);
+}
+
+TEST_F(OutgoingTest, EndsALoanWhenItsBytesHaveLeft) {
+    const std::string bytes = some_bytes(300000, 1);
+    const auto lent = add_loan(bytes);
+    EXPECT_EQ(out_.held(), 300000u);
+    EXPECT_EQ(out_.send(*stream_), Outgoing::Sent::blocked);
+    EXPECT_FALSE(lent.expired());
+    EXPECT_EQ(send_all(), bytes);
+    EXPECT_TRUE(lent.expired());
+    EXPECT_EQ(out_.held(), 0u);
+}
+
+TEST_F(OutgoingTest, SendsWhatIsLentToAnEncryptedStream) {
+    encrypt();
+    const std::string bytes = some_bytes(300000, 1);
+    out_.text("head");
+    const auto lent = add_loan("skipped" + bytes, 7);
+    out_.text("tail");
+    EXPECT_EQ(send_all(), "head" + bytes + "tail");
+    EXPECT_TRUE(lent.expired());
+}
+
+TEST_F(OutgoingTest, DropEndsLoans) {
+    const auto lent = add_loan("text");
+    out_.drop();
+    EXPECT_TRUE(lent.expired());
 }
 
 TEST_F(OutgoingTest, HoldsOnlyWhatIsInMemory) {

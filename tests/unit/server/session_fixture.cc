@@ -137,15 +137,22 @@ void HeldDisk::fill(Request& request) {
     } else if (request.op == Op::read && request.sink == nullptr) {
         std::memcpy(request.buffer, bytes.data(), bytes.size());
     } else if (request.op == Op::read) {
-        // In two parts, the later one first.
+        // In two parts, the later one first, and lent.
         const std::uint64_t half = request.length / 2;
         for (const std::uint64_t begin : {half, std::uint64_t{0}}) {
             ReadPart part;
-            part.place = ReadPart::Place::memory;
             part.offset = request.offset + begin;
             part.length = static_cast<std::uint32_t>(begin == 0 ? half : request.length - half);
-            part.bytes = std::make_unique_for_overwrite<std::byte[]>(part.length);
-            std::memcpy(part.bytes.get(), bytes.data() + begin, part.length);
+            auto memory = std::make_unique_for_overwrite<std::byte[]>(part.length);
+            std::memcpy(memory.get(), bytes.data() + begin, part.length);
+            if (begin == 0) {
+                part.place = ReadPart::Place::memory;
+                part.bytes = std::move(memory);
+            } else {
+                const std::shared_ptr<const std::byte[]> lent = std::move(memory);
+                part.place = ReadPart::Place::lent;
+                part.loan = {lent, lent.get()};
+            }
             request.sink->take(request, std::move(part));
         }
     }
