@@ -91,7 +91,7 @@ class ChainOpener {
         if (auto good = check_place(*file); !good) {
             return std::unexpected(good.error());
         }
-        auto header = read_image_header(place.format, image_bytes(*file));
+        auto header = read_image_header(place.format, image_bytes(file->fd.get(), file->size));
         if (!header) {
             return std::unexpected(header.error());
         }

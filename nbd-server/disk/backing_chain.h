@@ -20,7 +20,7 @@
 
 namespace signpost {
 
-inline constexpr std::size_t kMaxChain = 64;
+inline constexpr std::size_t kMaxChain = 200;
 
 struct OpenChain {
     std::vector<ImageFile> files;  // top first

@@ -25,7 +25,9 @@ class DescribedDisk final : public Disk {
                    std::vector<ReadPart>& parts) override {
         return disk_->locate_now(offset, length, parts);
     }
-    bool content_holds() override { return disk_->content_holds(); }
+    bool content_holds(std::uint64_t offset, std::uint64_t length) override {
+        return disk_->content_holds(offset, length);
+    }
     void reach(Told told) override { disk_->reach(std::move(told)); }
 
    private:

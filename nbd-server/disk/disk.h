@@ -99,8 +99,10 @@ class Disk {
     virtual Now locate_now(std::uint64_t offset, std::uint32_t length,
                            std::vector<ReadPart>& parts);
 
-    // False: the content has changed since the disk was opened, and what was read is void.
-    virtual bool content_holds() { return true; }
+    // False: the content there has changed since the disk was opened, and what was read is void.
+    virtual bool content_holds(std::uint64_t /*offset*/, std::uint64_t /*length*/) {
+        return true;
+    }
 
     // Finds out whether the disk can be had now, and calls TOLD once: on any thread, perhaps at
     // once, after a few seconds at the latest. not_found: who should have it says that it does not;

@@ -18,6 +18,7 @@
 #include "nbd-server/disk/federation_parts.h"
 #include "nbd-server/disk/lazy_catalog.h"
 #include "nbd-server/disk/part_file.h"
+#include "nbd-server/disk/qcow2_disk.h"
 #include "nbd-server/disk/relay_services.h"
 #include "nbd-server/disk/remembering_catalog.h"
 #include "nbd-server/disk/state_directory.h"
@@ -330,6 +331,9 @@ Result<std::unique_ptr<Federation>> start_federation(FederationSettings settings
     parts.watch = std::make_unique<CatalogWatch>(*parts.catalog, *parts.liveness, *parts.engine);
     parts.serve_image = [&helpers = *parts.helpers, &log](
                             OpenImage image, FederationParts::BeforeFirstWrite before_first_write) {
+        if (is_plain_qcow2(image)) {
+            return make_qcow2_disk(std::move(image), log);
+        }
         return image.format() == ImageFormat::raw
                    ? make_local_disk(std::move(image), {std::move(before_first_write)}, log)
                    : helpers.open(std::move(image), std::move(before_first_write));

@@ -159,8 +159,7 @@ Result<CheckedFile> open_image_file(const Repository& repository, const std::str
     return file;
 }
 
-ImageBytes image_bytes(const CheckedFile& file) {
-    const int fd = file.fd.get();
+ImageBytes image_bytes(int fd, std::uint64_t size) {
     auto read_at = [fd](std::uint64_t offset, std::span<std::byte> out) -> Result<void> {
         while (!out.empty()) {
             const ssize_t got = ::pread(fd, out.data(), out.size(), static_cast<off_t>(offset));
@@ -178,7 +177,7 @@ ImageBytes image_bytes(const CheckedFile& file) {
         }
         return {};
     };
-    return ImageBytes{.size = file.size, .read_at = std::move(read_at)};
+    return ImageBytes{.size = size, .read_at = std::move(read_at)};
 }
 
 void wait_until_clock_passes(timespec changed) {

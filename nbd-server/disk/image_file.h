@@ -36,7 +36,8 @@ std::string display_path(const Repository& repository, const std::string& path);
 Result<CheckedFile> open_image_file(const Repository& repository, const std::string& path,
                                     Access access);
 
-ImageBytes image_bytes(const CheckedFile& file);
+// FD, of SIZE bytes, outlives it.
+ImageBytes image_bytes(int fd, std::uint64_t size);
 
 // A time stamp says nothing about changes that follow within the same tick of the kernel's clock.
 // So this waits, some milliseconds at most, until the clock has left CHANGED behind: what is

@@ -11,6 +11,7 @@
 
 #include "catalog/disk_name.h"
 #include "nbd-server/disk/image_header_parts.h"
+#include "nbd-server/disk/qcow2_geometry.h"
 
 namespace signpost::header {
 
@@ -29,6 +30,7 @@ constexpr std::uint64_t kCorrupt = 1 << 1;
 constexpr std::uint64_t kDataFile = 1 << 2;
 constexpr std::uint64_t kCompressionType = 1 << 3;
 constexpr std::uint64_t kExtendedL2 = 1 << 4;
+constexpr std::size_t kCompressionTypeAt = 104;  // behind the other fields of version 3
 constexpr std::uint64_t kKnown = kDirty | kCorrupt | kDataFile | kCompressionType | kExtendedL2;
 
 constexpr std::uint32_t kExtensionBackingFormat = 0xe2792aca;
@@ -49,6 +51,7 @@ struct Fixed {
     std::uint64_t l1_offset;
     std::uint64_t incompatible = 0;
     std::uint32_t header_bytes = kHeaderV2;
+    std::uint8_t compression = 0;
 
     std::uint64_t cluster() const { return std::uint64_t{1} << cluster_bits; }
 };
@@ -60,6 +63,13 @@ Result<void> read_version_3(const ImageBytes& bytes, Fixed& fixed) {
     }
     fixed.incompatible = big<std::uint64_t>(raw, 72);
     fixed.header_bytes = big<std::uint32_t>(raw, 100);
+    std::array<std::byte, 1> type{};
+    if (fixed.header_bytes > kCompressionTypeAt) {
+        if (auto read = read_block(bytes, kCompressionTypeAt, type, "qcow2 header"); !read) {
+            return read;
+        }
+    }
+    fixed.compression = std::to_integer<std::uint8_t>(type[0]);
     return {};
 }
 
@@ -106,6 +116,11 @@ Result<void> check_features(const Fixed& fixed) {
                     "qcow2 header: the image is marked corrupt; repair it with `qemu-img check -r "
                     "all`");
     }
+    const bool says_type = (fixed.incompatible & kCompressionType) != 0;
+    if (fixed.compression > 1 || says_type != (fixed.compression != 0)) {
+        return fail(Errc::invalid, fmt::format("qcow2 header: unknown compression type {}",
+                                               fixed.compression));
+    }
     if (const auto unknown = fixed.incompatible & ~kKnown; unknown != 0) {
         return fail(Errc::invalid,
                     fmt::format("qcow2 header: unknown incompatible features {:#x}", unknown));
@@ -114,7 +129,9 @@ Result<void> check_features(const Fixed& fixed) {
 }
 
 Result<void> check_geometry(const Fixed& fixed) {
-    if (fixed.cluster_bits < 9 || fixed.cluster_bits > 21) {
+    // A thirty-second of a cluster is a sector at least.
+    const std::uint32_t smallest = (fixed.incompatible & kExtendedL2) != 0 ? 14 : 9;
+    if (fixed.cluster_bits < smallest || fixed.cluster_bits > 21) {
         return fail(
             Errc::invalid,
             fmt::format("qcow2 header: impossible cluster size of 2^{} bytes", fixed.cluster_bits));
@@ -215,18 +232,26 @@ Result<std::optional<BackingReference>> read_backing(const ImageBytes& bytes, co
     return BackingReference{.file = std::move(*file), .format = std::move(*format)};
 }
 
-}  // namespace
-
-Result<ImageHeader> read_qcow2(const ImageBytes& bytes) {
+Result<Fixed> read_checked(const ImageBytes& bytes) {
     auto fixed = read_fixed(bytes);
     if (!fixed) {
-        return std::unexpected(fixed.error());
+        return fixed;
     }
     if (auto good = check_features(*fixed); !good) {
         return std::unexpected(good.error());
     }
     if (auto good = check_geometry(*fixed); !good) {
         return std::unexpected(good.error());
+    }
+    return fixed;
+}
+
+}  // namespace
+
+Result<ImageHeader> read_qcow2(const ImageBytes& bytes) {
+    auto fixed = read_checked(bytes);
+    if (!fixed) {
+        return std::unexpected(fixed.error());
     }
     auto backing = read_backing(bytes, *fixed);
     if (!backing) {
@@ -237,3 +262,22 @@ Result<ImageHeader> read_qcow2(const ImageBytes& bytes) {
 }
 
 }  // namespace signpost::header
+
+namespace signpost {
+
+Result<Qcow2Geometry> read_qcow2_geometry(const ImageBytes& bytes) {
+    const auto fixed = header::read_checked(bytes);
+    if (!fixed) {
+        return std::unexpected(fixed.error());
+    }
+    return Qcow2Geometry{.version = fixed->version,
+                         .cluster_bits = fixed->cluster_bits,
+                         .size = fixed->size / header::kSector * header::kSector,
+                         .l1_entries = fixed->l1_entries,
+                         .l1_offset = fixed->l1_offset,
+                         .extended_l2 = (fixed->incompatible & header::kExtendedL2) != 0,
+                         .compression = fixed->compression == 0 ? Qcow2Compression::zlib
+                                                                : Qcow2Compression::zstd};
+}
+
+}  // namespace signpost

@@ -18,6 +18,7 @@
 #include "nbd-server/disk/cached_pages.h"
 #include "nbd-server/disk/content_guard.h"
 #include "nbd-server/disk/disk_description.h"
+#include "nbd-server/disk/file_extent.h"
 #include "nbd-server/disk/group_sync.h"
 #include "nbd-server/disk/image_fingerprint.h"
 #include "nbd-server/wire/protocol.h"
@@ -151,7 +152,7 @@ class LocalDisk final : public Disk {
         return Now::done;
     }
 
-    bool content_holds() override { return guard_.holds(); }
+    bool content_holds(std::uint64_t, std::uint64_t) override { return guard_.holds(); }
 
    private:
     // The last extent that was asked for: a client that reads through a disk asks once for each.
@@ -352,26 +353,9 @@ class LocalDisk final : public Disk {
         return guard_.holds() ? 0 : EIO;
     }
 
-    // What cannot be asked is data: that is always true.
     Extent extent_at(std::uint64_t at, std::uint64_t end) const {
-        constexpr std::uint32_t kHole = wire::kStateHole | wire::kStateZero;
-        const Extent rest{.length = end - at, .flags = 0};
-        if (block_device_) {
-            return rest;
-        }
-        const off_t data = ::lseek(file_.get(), static_cast<off_t>(at), SEEK_DATA);
-        if (data < 0) {
-            return errno == ENXIO ? Extent{.length = end - at, .flags = kHole} : rest;
-        }
-        if (static_cast<std::uint64_t>(data) > at) {
-            const auto until = std::min(static_cast<std::uint64_t>(data), end);
-            return {.length = until - at, .flags = kHole};
-        }
-        const off_t hole = ::lseek(file_.get(), static_cast<off_t>(at), SEEK_HOLE);
-        if (hole <= static_cast<off_t>(at)) {
-            return rest;
-        }
-        return {.length = std::min(static_cast<std::uint64_t>(hole), end) - at, .flags = 0};
+        return block_device_ ? Extent{.length = end - at, .flags = 0}
+                             : file_extent(file_.get(), at, end);
     }
 
     // A broken medium fails many requests: lines 1, 2, 4, 8 and so on are enough.

@@ -101,10 +101,8 @@ void Outgoing::part(ReadPart part, MemoryBudget::Share share) {
     }
 }
 
-void Outgoing::proof(std::uint64_t cookie, std::uint64_t offset) {
-    Piece& piece = add(Kind::proof, 0);
-    piece.cookie = cookie;
-    piece.begin = offset;
+void Outgoing::proof(const Moved& moved) {
+    add(Kind::proof, 0).moved = moved;
 }
 
 void Outgoing::drop() {
@@ -262,7 +260,7 @@ void Outgoing::spoil(Piece& piece) {
 }
 
 bool Outgoing::settle(Piece& proof) {
-    const auto answer = prover_.prove(proof.cookie, proof.begin, proof.could_read, proof.text);
+    const auto answer = prover_.prove(proof.moved, proof.could_read, proof.text);
     proof.kind = Kind::text;
     proof.begin = 0;
     proof.length = answer.size;

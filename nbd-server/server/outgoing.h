@@ -30,6 +30,13 @@ class Outgoing {
    public:
     static constexpr std::size_t kMaxProof = 96;
 
+    // What a proof is about: a read whose bytes have left.
+    struct Moved {
+        std::uint64_t cookie = 0;
+        std::uint64_t offset = 0;
+        std::uint32_t length = 0;
+    };
+
     // Decides proofs. COULD_READ: false when a file could not be read or was too short.
     class Prover {
        public:
@@ -41,8 +48,7 @@ class Outgoing {
             bool end_stream = false;
             std::size_t size = 0;
         };
-        virtual Proof prove(std::uint64_t cookie, std::uint64_t offset, bool could_read,
-                            std::span<std::byte> to) = 0;
+        virtual Proof prove(const Moved& moved, bool could_read, std::span<std::byte> to) = 0;
     };
 
     enum class Sent {
@@ -67,7 +73,7 @@ class Outgoing {
                 MemoryBudget::Share share);
     void zeroes(std::uint64_t length);
     void part(ReadPart part, MemoryBudget::Share share = {});
-    void proof(std::uint64_t cookie, std::uint64_t offset);
+    void proof(const Moved& moved);
 
     // Sends what the stream takes. broken: the stream has failed, or a proof ended it.
     Sent send(ClientStream& stream);
@@ -90,7 +96,7 @@ class Outgoing {
         int file = -1;
         std::uint64_t begin = 0;   // of what is left: in `text`, `bytes` or the file
         std::uint64_t length = 0;  // that is left
-        std::uint64_t cookie = 0;  // proof
+        Moved moved = {};          // proof
         std::array<std::byte, kMaxProof> text;
         std::unique_ptr<std::byte[]> bytes;
         std::shared_ptr<const std::byte> loan;

@@ -4,6 +4,7 @@
 
 #include <sys/uio.h>
 
+#include <algorithm>
 #include <cerrno>
 
 #include "nbd-server/server/session.h"
@@ -30,11 +31,21 @@ bool ReadBatch::add(const wire::Request& request) {
     return true;
 }
 
+bool ReadBatch::content_holds() {
+    std::uint64_t begin = UINT64_MAX;
+    std::uint64_t end = 0;
+    for (const wire::Request& request : reads_) {
+        begin = std::min(begin, request.offset);
+        end = std::max(end, request.offset + request.length);
+    }
+    return session_.disk_->content_holds(begin, end - begin);
+}
+
 void ReadBatch::finish() {
     if (reads_.empty()) {
         return;
     }
-    if (!session_.disk_->content_holds()) {
+    if (!content_holds()) {
         for (const wire::Request& request : reads_) {
             session_.reply_error(request, wire::kErrorIo, "the image has changed");
         }

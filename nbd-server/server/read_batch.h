@@ -29,6 +29,8 @@ class ReadBatch {
     void finish();
 
    private:
+    bool content_holds();
+
     Session& session_;
     std::span<std::byte> room_;
     std::size_t used_ = 0;

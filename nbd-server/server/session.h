@@ -149,7 +149,7 @@ class Session final : private EventLoop::Watcher,
     }
 
     // --- replies: session_replies.cc
-    Proof prove(std::uint64_t cookie, std::uint64_t offset, bool could_read,
+    Proof prove(const Outgoing::Moved& moved, bool could_read,
                 std::span<std::byte> to) override;
     void take(Request& request, ReadPart part) override;
     void reply(Operation& operation);

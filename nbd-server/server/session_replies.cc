@@ -51,13 +51,13 @@ std::uint64_t in_memory(const ReadPart& part) {
 
 // A reply of chunks can say at its end that it is void; a simple one cannot, so the connection ends
 // rather than let the client take the bytes for good.
-Outgoing::Prover::Proof Session::prove(std::uint64_t cookie, std::uint64_t offset, bool could_read,
+Outgoing::Prover::Proof Session::prove(const Outgoing::Moved& moved, bool could_read,
                                        std::span<std::byte> to) {
-    const bool good = could_read && disk_->content_holds();
+    const bool good = could_read && disk_->content_holds(moved.offset, moved.length);
     if (style_ == wire::ReplyStyle::simple) {
         return {.end_stream = !good, .size = 0};
     }
-    const wire::ReplyTo request{style_, cookie, offset};
+    const wire::ReplyTo request{style_, moved.cookie, moved.offset};
     if (good) {
         return {.end_stream = false, .size = wire::put_done(to, request)};
     }

@@ -190,7 +190,7 @@ bool Session::read_moved(const wire::Request& request) {
             send_chunk(request, std::move(part), {});
         }
     }
-    out_.proof(request.cookie, request.offset);
+    out_.proof({request.cookie, request.offset, length});
     return true;
 }
 

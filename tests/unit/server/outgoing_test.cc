@@ -78,10 +78,9 @@ class OutgoingTest : public testing::Test, protected Outgoing::Prover {
 
     void encrypt() { stream_->start_tls(std::make_unique<PlainRecords>(stream_->socket())); }
 
-    Proof prove(std::uint64_t cookie, std::uint64_t offset, bool could_read,
-                std::span<std::byte> to) override {
+    Proof prove(const Outgoing::Moved& moved, bool could_read, std::span<std::byte> to) override {
         const std::string said = good_ && could_read ? on_good_ : on_bad_;
-        proofs_ += std::to_string(cookie) + '@' + std::to_string(offset) + ' ';
+        proofs_ += std::to_string(moved.cookie) + '@' + std::to_string(moved.offset) + ' ';
         std::ranges::copy(std::as_bytes(std::span(said)), to.begin());
         return {.end_stream = simple_ && !(good_ && could_read), .size = said.size()};
     }
@@ -204,7 +203,7 @@ TEST_F(OutgoingTest, KeepsTheOrderOfAllKinds) {
     for (int i = 0; i < 3; ++i) {
         out_.text("head");
         add_file(1000, 60000);
-        out_.proof(7, 1000);
+        out_.proof({7, 1000});
         add_memory("skipped" + long_text, 7);
         out_.zeroes(40000);
         add_pipe(piped, 100);
@@ -227,7 +226,7 @@ TEST_F(OutgoingTest, KeepsTheOrderWhereTheKernelCannotMove) {
     make_file(content);
     out_.text("head");
     add_file(0, 200000);
-    out_.proof(1, 0);
+    out_.proof({1, 0});
     add_pipe(piped, 0);
     out_.zeroes(20000);
     out_.text("tail");
@@ -293,7 +292,7 @@ TEST_F(OutgoingTest, HoldsOnlyWhatIsInMemory) {
 
 TEST_F(OutgoingTest, DropForgetsAll) {
     add_memory(some_bytes(100000, 1));
-    out_.proof(1, 1);
+    out_.proof({1, 1});
     out_.drop();
     EXPECT_TRUE(out_.empty());
     EXPECT_EQ(out_.held(), 0u);
@@ -305,7 +304,7 @@ TEST_F(OutgoingTest, ProvesWhenTheBytesHaveLeft) {
     make_file(some_bytes(100000, 1));
     out_.text("head");
     add_file(0, 100000);
-    out_.proof(5, 0);
+    out_.proof({5, 0});
     EXPECT_EQ(out_.send(*stream_), Outgoing::Sent::blocked);
     EXPECT_EQ(proofs_, "");
     good_ = false;
@@ -317,8 +316,8 @@ TEST_F(OutgoingTest, EmptyProofSendsNothing) {
     const std::string content = some_bytes(50000, 1);
     make_file(content);
     add_file(0, 50000);
-    out_.proof(1, 0);
-    out_.proof(2, 0);
+    out_.proof({1, 0});
+    out_.proof({2, 0});
     out_.text("next");
     EXPECT_EQ(send_all(), content + "next");
     EXPECT_TRUE(out_.empty());
@@ -330,7 +329,7 @@ TEST_F(OutgoingTest, BadProofEndsAStreamOfSimpleReplies) {
     good_ = false;
     make_file(some_bytes(5000, 1));
     add_file(0, 5000);
-    out_.proof(1, 0);
+    out_.proof({1, 0});
     out_.text("never");
     EXPECT_EQ(send_all().size(), 5000u);
     EXPECT_EQ(last_, Outgoing::Sent::broken);
@@ -341,10 +340,10 @@ TEST_F(OutgoingTest, TruncatedFileKeepsThePromisedLengthAndIsVoid) {
     make_file(content);
     out_.text("head");
     add_file(0, 100000);
-    out_.proof(1, 0);
+    out_.proof({1, 0});
     out_.text("head");
     add_file(0, 1000);
-    out_.proof(2, 0);
+    out_.proof({2, 0});
     ASSERT_EQ(::ftruncate(file_.get(), 40000), 0);
     const std::string got = send_all();
     ASSERT_EQ(got.size(), 4 + 100000 + 6 + 4 + 1000 + 6u);
@@ -358,7 +357,7 @@ TEST_F(OutgoingTest, TruncatedFileIsVoidWhereTheKernelCannotMove) {
     encrypt();
     make_file(some_bytes(100000, 1));
     add_file(50000, 50000);
-    out_.proof(1, 0);
+    out_.proof({1, 0});
     ASSERT_EQ(::ftruncate(file_.get(), 0), 0);
     EXPECT_EQ(send_all(), std::string(50000, '\0') + "(void)");
 }
@@ -366,7 +365,7 @@ TEST_F(OutgoingTest, TruncatedFileIsVoidWhereTheKernelCannotMove) {
 TEST_F(OutgoingTest, FileThatCannotBeReadIsVoid) {
     file_ = UniqueFd(::open(tree_.root().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     add_file(0, 3000);
-    out_.proof(1, 0);
+    out_.proof({1, 0});
     EXPECT_EQ(send_all(), std::string(3000, '\0') + "(void)");
 }
 
@@ -387,7 +386,7 @@ TEST_F(OutgoingTest, SaysThatTheClientIsGone) {
     EXPECT_EQ(out_.send(*stream_), Outgoing::Sent::broken);
     out_.drop();
     add_file(0, 10000);
-    out_.proof(1, 0);
+    out_.proof({1, 0});
     EXPECT_EQ(out_.send(*stream_), Outgoing::Sent::broken);
     EXPECT_EQ(proofs_, "");
     out_.drop();
