@@ -25,8 +25,8 @@ class DescribedDisk final : public Disk {
                    std::vector<ReadPart>& parts) override {
         return disk_->locate_now(offset, length, parts);
     }
-    bool content_holds(std::uint64_t offset, std::uint64_t length) override {
-        return disk_->content_holds(offset, length);
+    bool content_holds(std::span<const ReadRange> ranges) override {
+        return disk_->content_holds(ranges);
     }
     void reach(Told told) override { disk_->reach(std::move(told)); }
 

@@ -73,6 +73,11 @@ struct DiskTraits {
     std::string description;  // one line for people: "40 GiB raw on beta, relayed"
 };
 
+struct ReadRange {
+    std::uint64_t offset = 0;
+    std::uint64_t length = 0;
+};
+
 class EventLoop;
 
 class Disk {
@@ -99,10 +104,9 @@ class Disk {
     virtual Now locate_now(std::uint64_t offset, std::uint32_t length,
                            std::vector<ReadPart>& parts);
 
-    // False: the content there has changed since the disk was opened, and what was read is void.
-    virtual bool content_holds(std::uint64_t /*offset*/, std::uint64_t /*length*/) {
-        return true;
-    }
+    // False: the content of one of RANGES has changed since the disk was opened, and what was read
+    // is void.
+    virtual bool content_holds(std::span<const ReadRange> /*ranges*/) { return true; }
 
     // Finds out whether the disk can be had now, and calls TOLD once: on any thread, perhaps at
     // once, after a few seconds at the latest. not_found: who should have it says that it does not;

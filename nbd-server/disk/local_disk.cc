@@ -152,7 +152,7 @@ class LocalDisk final : public Disk {
         return Now::done;
     }
 
-    bool content_holds(std::uint64_t, std::uint64_t) override { return guard_.holds(); }
+    bool content_holds(std::span<const ReadRange>) override { return guard_.holds(); }
 
    private:
     // The last extent that was asked for: a client that reads through a disk asks once for each.

@@ -9,11 +9,13 @@
 #include <algorithm>
 #include <atomic>
 #include <bit>
+#include <bitset>
 #include <cerrno>
 #include <cstring>
 #include <deque>
 #include <utility>
 
+#include "nbd-server/disk/backing_chain.h"
 #include "nbd-server/disk/beneath.h"
 #include "nbd-server/disk/cached_pages.h"
 #include "nbd-server/disk/content_guard.h"
@@ -92,19 +94,24 @@ class Qcow2Disk final : public Disk {
         return end;
     }
 
-    // Of the files that the range comes from; of all where that is not known any more.
-    bool content_holds(std::uint64_t offset, std::uint64_t length) override {
-        std::uint32_t last = UINT32_MAX;
+    // Of the files that the ranges come from; of all where that is not known any more.
+    bool content_holds(std::span<const ReadRange> ranges) override {
+        std::bitset<kMaxChain> looked;
         bool good = true;
-        const Now end = each_known_run(offset, length, [&](const Qcow2Run& run) {
-            const bool counts = run.kind == Kind::data || run.kind == Kind::packed;
-            if (counts && run.file != last) {
-                last = run.file;
-                good = good && members_[run.file].guard.holds();
+        for (const ReadRange& range : ranges) {
+            const Now end = each_known_run(range.offset, range.length, [&](const Qcow2Run& run) {
+                const bool counts = run.kind == Kind::data || run.kind == Kind::packed;
+                if (counts && !looked[run.file]) {
+                    looked.set(run.file);
+                    good = good && members_[run.file].guard.holds();
+                }
+                return true;
+            });
+            if (end != Now::done) {
+                return all_hold();
             }
-            return true;
-        });
-        return end == Now::done ? good : all_hold();
+        }
+        return good;
     }
 
    private:
@@ -197,7 +204,8 @@ class Qcow2Disk final : public Disk {
         const int error = each_run(request.offset, request.length, [&](const Qcow2Run& run) {
             return copy(run, {request.buffer + (run.begin - request.offset), run.length()});
         });
-        return error == 0 && !content_holds(request.offset, request.length) ? EIO : error;
+        const ReadRange range{request.offset, request.length};
+        return error == 0 && !content_holds({&range, 1}) ? EIO : error;
     }
 
     int copy(const Qcow2Run& run, std::span<std::byte> to) {

@@ -38,8 +38,8 @@ class WriterGate final : public Disk {
     Now read_now(std::uint64_t offset, std::span<std::byte> to) override;
     Now locate_now(std::uint64_t offset, std::uint32_t length,
                    std::vector<ReadPart>& parts) override;
-    bool content_holds(std::uint64_t offset, std::uint64_t length) override {
-        return disk_->content_holds(offset, length);
+    bool content_holds(std::span<const ReadRange> ranges) override {
+        return disk_->content_holds(ranges);
     }
     void reach(Told told) override { disk_->reach(std::move(told)); }
     void farewell() override { said_farewell_ = true; }

@@ -4,7 +4,6 @@
 
 #include <sys/uio.h>
 
-#include <algorithm>
 #include <cerrno>
 
 #include "nbd-server/server/session.h"
@@ -32,13 +31,12 @@ bool ReadBatch::add(const wire::Request& request) {
 }
 
 bool ReadBatch::content_holds() {
-    std::uint64_t begin = UINT64_MAX;
-    std::uint64_t end = 0;
+    std::vector<ReadRange> ranges;
+    ranges.reserve(reads_.size());
     for (const wire::Request& request : reads_) {
-        begin = std::min(begin, request.offset);
-        end = std::max(end, request.offset + request.length);
+        ranges.push_back({request.offset, request.length});
     }
-    return session_.disk_->content_holds(begin, end - begin);
+    return session_.disk_->content_holds(ranges);
 }
 
 void ReadBatch::finish() {

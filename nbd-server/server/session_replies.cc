@@ -53,7 +53,8 @@ std::uint64_t in_memory(const ReadPart& part) {
 // rather than let the client take the bytes for good.
 Outgoing::Prover::Proof Session::prove(const Outgoing::Moved& moved, bool could_read,
                                        std::span<std::byte> to) {
-    const bool good = could_read && disk_->content_holds(moved.offset, moved.length);
+    const ReadRange range{moved.offset, moved.length};
+    const bool good = could_read && disk_->content_holds({&range, 1});
     if (style_ == wire::ReplyStyle::simple) {
         return {.end_stream = !good, .size = 0};
     }

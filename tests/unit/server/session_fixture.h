@@ -34,7 +34,7 @@ class HeldDisk final : public Disk {
 
     const DiskTraits& traits() const override { return traits_; }
     EventLoop* home_loop() const override { return home_; }
-    bool content_holds(std::uint64_t, std::uint64_t) override { return holds_; }
+    bool content_holds(std::span<const ReadRange>) override { return holds_; }
     Now locate_now(std::uint64_t offset, std::uint32_t length,
                    std::vector<ReadPart>& parts) override;
 
