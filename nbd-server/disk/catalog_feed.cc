@@ -13,6 +13,7 @@ namespace {
 
 constexpr std::chrono::milliseconds kFirstDelay{500};
 constexpr std::chrono::seconds kLongestDelay{10};
+constexpr std::chrono::minutes kTakeAgain{1};
 
 }  // namespace
 
@@ -51,7 +52,7 @@ void CatalogFeed::beat(HeldImages& held) {
             works();
         }
     } else if (alive.error().code == Errc::conflict) {
-        lose_name(alive.error());
+        take_name_again(held, alive.error());
     } else if (alive.error().code == Errc::not_found) {
         register_again(held);
     } else {
@@ -113,6 +114,24 @@ void CatalogFeed::works() {
     if (std::exchange(trouble_, std::nullopt)) {
         log_.info(fmt::format("the catalog works again; the images of server '{}' are published",
                               server_.name));
+    }
+}
+
+// A catalog that has gone back in time has the process that ran here before this one. Where it is
+// another that runs at the same address, that one will take the name back, and then it is lost.
+void CatalogFeed::take_name_again(HeldImages& held, const Error& error) {
+    const auto now = Clock::now();
+    if (now < may_take_again_) {
+        lose_name(error);
+        return;
+    }
+    may_take_again_ = now + kTakeAgain;
+    held.tell_everything();
+    if (registers(held)) {
+        log_.info(
+            fmt::format("the catalog had another process as server '{}'; this one is "
+                        "registered again, with all its images",
+                        server_.name));
     }
 }
 

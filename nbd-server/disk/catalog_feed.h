@@ -2,9 +2,10 @@
 //
 // CatalogFeed tells the catalog what HeldImages has for it, and that this server is alive. A
 // catalog that does not answer is tried again with back-off: one line says so, one when it works
-// again. A catalog that has lost this server (it was made anew) is told everything again. A server
-// whose name now belongs to another process says so once, and then stays silent; one that has not
-// had its name yet, because another has it, tries again.
+// again. A catalog that has lost this server (it was made anew), or has the process that ran before
+// it (it was put back), is told everything again. A server whose name now belongs to another
+// process says so once, and then stays silent; one that has not had its name yet, because another
+// has it, tries again.
 //
 // Lifetime: catalog and log outlive it. Threads: one at a time.
 
@@ -57,6 +58,7 @@ class CatalogFeed {
     bool registers(HeldImages& held);
     void failed(const Error& error);
     void works();
+    void take_name_again(HeldImages& held, const Error& error);
     void lose_name(const Error& error);
 
     Catalog& catalog_;
@@ -67,6 +69,7 @@ class CatalogFeed {
 
     Clock::time_point beat_at_{};
     Clock::time_point retry_at_{};
+    Clock::time_point may_take_again_{};
     Clock::duration delay_{};
     std::optional<Errc> trouble_;  // that was told last, while it lasts
     bool name_lost_ = false;

@@ -317,14 +317,48 @@ TEST_F(PublisherTest, RegistersWhenItsNameIsFreeAgain) {
 class LostNameCatalog final : public MemoryCatalog {
    public:
     Result<void> heartbeat(std::string_view, std::string_view, std::uint32_t) override {
+        ++beats;
         return fail(Errc::conflict, "another instance is registered");
+    }
+    Result<void> put_server(const Server& server) override {
+        return elsewhere ? fail(Errc::conflict, "it runs at another address")
+                         : MemoryCatalog::put_server(server);
     }
     Result<PublishSummary> publish(std::string_view, const Publication&) override {
         ++published;
         return PublishSummary{};
     }
+    bool elsewhere = true;
+    std::atomic<int> beats = 0;
     std::atomic<int> published = 0;
 };
+
+// As after a restore, or a failover to a standby that was behind.
+TEST_F(PublisherTest, TakesItsNameBackFromTheProcessThatRanBefore) {
+    settings.heartbeat = 1s;
+    tree.write("a.raw", "x");
+    start();
+    ASSERT_TRUE(wait_for("a"));
+    Server before = settings.server;
+    before.instance = "zero";
+    ASSERT_TRUE(catalog.put_server(before));
+    ASSERT_TRUE(catalog.publish("beta", {.vanished = {DiskName::parse("a").value()}}));
+    EXPECT_TRUE(wait_for("a"));
+    EXPECT_EQ(catalog.find_server("beta").value()->instance, "one");
+}
+
+TEST_F(PublisherTest, TakesItsNameBackOnlyOnce) {
+    LostNameCatalog lost;
+    lost.elsewhere = false;
+    settings.heartbeat = 1s;
+    std::vector<Repository> all;
+    all.push_back(Repository::open(tree.root(), {}).value());
+    repositories.emplace(std::move(all));
+    publisher = start_publisher(settings, *repositories, lost, log);
+    ASSERT_TRUE(wait_for_log("server name beta is now used by another process"));
+    EXPECT_EQ(lost.beats, 2);
+    publisher.reset();
+}
 
 TEST_F(PublisherTest, StopsPublishingWhenItsNameBelongsToAnother) {
     LostNameCatalog lost;
