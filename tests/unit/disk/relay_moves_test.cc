@@ -109,6 +109,7 @@ TEST_F(RelayMoves, LeaveAServerWhoseCopyWasMovedAway) {
     while (asked_ == 0) {
         read_good();
     }
+    read_for(std::chrono::milliseconds{100});
     beta_.kill();
     read_good();
     EXPECT_GT(gamma_.reads(), 0);
