@@ -164,7 +164,7 @@ def main():
     for source, start in ((boot, BOOT_START), (root, DATA_START)):
         run("dd", f"if={source}", f"of={arguments.image}", "bs=1M", f"seek={start // MIB}",
             "conv=notrunc,sparse", "status=none")
-    run("dd", "if=/usr/lib/syslinux/mbr/mbr.bin", f"of={arguments.image}", "bs=440", "count=1",
+    run("dd", "if=/usr/lib/SYSLINUX/mbr.bin", f"of={arguments.image}", "bs=440", "count=1",
         "conv=notrunc", "status=none")
     print(total)
 
