@@ -49,6 +49,14 @@ struct Qcow2Bytes {
         return *this;
     }
 
+    // Before any extension.
+    Qcow2Bytes& compression(char type) {
+        put_big<std::uint32_t>(bytes, 100, 112);
+        bytes[104] = type;
+        next_extension = 112;
+        return *this;
+    }
+
     Qcow2Bytes& extension(std::uint32_t type, std::string_view data) {
         put_big<std::uint32_t>(bytes, next_extension, type);
         put_big<std::uint32_t>(bytes, next_extension + 4, static_cast<std::uint32_t>(data.size()));

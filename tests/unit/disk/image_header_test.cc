@@ -135,7 +135,18 @@ TEST(ImageHeader, Qcow2RefusesUnknownIncompatibleFeature) {
 }
 
 TEST(ImageHeader, Qcow2TakesDirtyCompressionAndExtendedL2) {
-    EXPECT_TRUE(header_of(kQcow2, Qcow2Bytes().incompatible(1 | 8 | 16).bytes).has_value());
+    Qcow2Bytes image;
+    image.incompatible(1 | 8 | 16).compression(1);
+    EXPECT_TRUE(header_of(kQcow2, image.bytes).has_value());
+}
+
+TEST(ImageHeader, Qcow2RefusesCompressionThatItsFeaturesDeny) {
+    Qcow2Bytes silent;
+    expect_refused(header_of(kQcow2, silent.compression(1).bytes), "compression type 1");
+    Qcow2Bytes unknown;
+    expect_refused(header_of(kQcow2, unknown.incompatible(8).compression(2).bytes),
+                   "compression type 2");
+    expect_refused(header_of(kQcow2, Qcow2Bytes().incompatible(8).bytes), "compression type 0");
 }
 
 TEST(ImageHeader, Qcow2RefusesCorruptMark) {
