@@ -49,9 +49,9 @@ sqlite3 "$catalog" "PRAGMA busy_timeout = 5000;
 ! signpost copy lies --to alpha >"$tmp/refused" 2>&1 || fail "copied what has another digest"
 has 'not what the catalog.s digest says' <"$tmp/refused" || fail "$(cat "$tmp/refused")"
 
-# A size that the server does not confirm.
-sqlite3 "$catalog" "PRAGMA busy_timeout = 5000; UPDATE location SET size = 4611686018427387904
-    WHERE disk_id = (SELECT id FROM disk WHERE name = 'lies')" >/dev/null
+# A size that the server does not confirm, of a copy that is said to be good again.
+sqlite3 "$catalog" "PRAGMA busy_timeout = 5000; UPDATE location SET size = 4611686018427387904,
+    state = 0 WHERE disk_id = (SELECT id FROM disk WHERE name = 'lies')" >/dev/null
 ! signpost copy lies --to alpha >"$tmp/refused" 2>&1 || fail "copied 4 EiB"
 has 'more than a copy may have' <"$tmp/refused" || fail "$(cat "$tmp/refused")"
 
