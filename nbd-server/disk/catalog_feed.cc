@@ -14,6 +14,8 @@ namespace {
 constexpr std::chrono::milliseconds kFirstDelay{500};
 constexpr std::chrono::seconds kLongestDelay{10};
 constexpr std::chrono::minutes kTakeAgain{1};
+// Who cannot beat is soon taken for dead: the first beat after that shall not wait for its turn.
+constexpr std::chrono::seconds kBeatAgain{1};
 
 }  // namespace
 
@@ -48,6 +50,9 @@ void CatalogFeed::beat(HeldImages& held) {
     const auto alive =
         catalog_.heartbeat(server_.name, server_.instance, sessions_ ? sessions_->load() : 0);
     if (alive) {
+        if (std::exchange(beat_failed_, false)) {
+            retry_at_ = Clock::now();
+        }
         if (!held.has_news()) {
             works();
         }
@@ -56,6 +61,7 @@ void CatalogFeed::beat(HeldImages& held) {
     } else if (alive.error().code == Errc::not_found) {
         register_again(held);
     } else {
+        beat_failed_ = true;
         failed(alive.error());
     }
 }
@@ -100,6 +106,7 @@ bool CatalogFeed::registers(HeldImages& held) {
 void CatalogFeed::failed(const Error& error) {
     delay_ = std::clamp<Clock::duration>(2 * delay_, kFirstDelay, kLongestDelay);
     retry_at_ = Clock::now() + delay_;
+    beat_at_ = std::min(beat_at_, Clock::now() + kBeatAgain);
     if (std::exchange(trouble_, error.code) != error.code) {
         log_.error(
             fmt::format("the images of server '{}' cannot be published: {}; serving goes on, "

@@ -73,6 +73,7 @@ class CatalogFeed {
     Clock::duration delay_{};
     std::optional<Errc> trouble_;  // that was told last, while it lasts
     bool name_lost_ = false;
+    bool beat_failed_ = false;
     bool registered_ = true;
     std::atomic<std::uint64_t> publications_{0};
 };

@@ -313,6 +313,28 @@ TEST_F(PublisherTest, RegistersWhenItsNameIsFreeAgain) {
     EXPECT_EQ(catalog.find_server("beta").value()->instance, "two");
 }
 
+// At the first beat.
+class AwayCatalog final : public MemoryCatalog {
+   public:
+    Result<void> heartbeat(std::string_view, std::string_view, std::uint32_t) override {
+        return ++beats == 1 ? fail(Errc::unavailable, "away") : Result<void>();
+    }
+    std::atomic<int> beats = 0;
+};
+
+TEST_F(PublisherTest, BeatsSoonAgainWhenItCouldNot) {
+    AwayCatalog away;
+    ASSERT_TRUE(away.put_server(settings.server));
+    settings.heartbeat = 3600s;
+    std::vector<Repository> all;
+    all.push_back(Repository::open(tree.root(), {}).value());
+    repositories.emplace(std::move(all));
+    publisher = start_publisher(settings, *repositories, away, log);
+    EXPECT_TRUE(catalog.wait_until([&] { return away.beats == 2; }));
+    EXPECT_TRUE(wait_for_log("the catalog works again"));
+    publisher.reset();
+}
+
 // The clock of the catalog's lease is long past for the second instance.
 class LostNameCatalog final : public MemoryCatalog {
    public:
