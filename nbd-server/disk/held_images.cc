@@ -162,7 +162,10 @@ void HeldImages::update(const DiskName& name, Result<RepositorySet::Finding> fin
         return;
     }
     remove(name);
-    if (finding.error().code != Errc::not_found) {
+    if (finding.error().code == Errc::not_found) {
+        // Whoever brought it here may have published it at once, before it was ours to know.
+        news_.insert(name);
+    } else {
         refused_[name] = finding.error().message;
         refuse(finding.error().message);
     }

@@ -114,6 +114,19 @@ TEST_F(PublisherTest, WithdrawsWhatGoes) {
     EXPECT_TRUE(publisher->images().empty());
 }
 
+// As a copy that landed is, before it has settled.
+TEST_F(PublisherTest, WithdrawsWhatAnotherPublishedAndIsGone) {
+    settings.settle = 1h;
+    tree.write("a.raw", "x");
+    start();
+    ASSERT_TRUE(catalog.wait_until([&] { return !catalog.publications().empty(); }));
+    const Image landed{
+        .name = DiskName::parse("a").value(), .export_name = "a", .size = 512, .fingerprint = {}};
+    ASSERT_TRUE(catalog.publish("beta", {.images = {landed}}).has_value());
+    ASSERT_EQ(::unlink(tree.path("a.raw").c_str()), 0);
+    EXPECT_TRUE(wait_for_loss("a"));
+}
+
 TEST_F(PublisherTest, ChangedContentIsANewGeneration) {
     tree.write("a.raw", "x");
     start();
