@@ -46,8 +46,8 @@ class ChunkPool : public std::enable_shared_from_this<ChunkPool> {
     Buffer try_take();  // null when there are MOST
     Buffer take();      // one more than that, if it must be
 
-    // Holds BUFFER until all copies of the loan have ended. Null when too many are lent, or memory
-    // is short.
+    // Holds BUFFER until all copies of the loan have ended: on the loop of the chunk's disk, if
+    // that is to fill it again. Null when too many are lent, or memory is short.
     Loan lend(const Buffer& buffer);
 
    private:
