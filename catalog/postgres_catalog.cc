@@ -628,6 +628,9 @@ Result<void> PostgresCatalog::begin_import() {
 Result<void> PostgresCatalog::end_import() {
     return change([&](PostgresConnection& connection) -> Result<void> {
         connection.queue(pg::kSetImporting, with(std::int64_t{0}));
+        // Else pages of millions of disks are planned as if there were few, until the database
+        // counts them by itself. A role that may not is only warned.
+        connection.queue(pg::kAnalyze);
         return {};
     });
 }

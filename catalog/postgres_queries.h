@@ -336,6 +336,7 @@ inline constexpr PostgresStatement kCountSiteCosts{"count_site_costs",
 // Imports.
 inline constexpr PostgresStatement kImporting{
     "importing", "SELECT importing::int FROM signpost.catalog_state WHERE id = 1"};
+inline constexpr PostgresStatement kAnalyze{"", "ANALYZE signpost.location"};
 inline constexpr PostgresStatement kSetImporting{
     "set_importing", "UPDATE signpost.catalog_state SET importing = $1::int != 0 WHERE id = 1"};
 inline constexpr PostgresStatement kIsEmpty{"is_empty",
