@@ -7,6 +7,7 @@
 #include <ctime>
 #include <utility>
 
+#include "catalog/store_rules.h"
 #include "nbd-server/disk/disk_description.h"
 
 namespace signpost {
@@ -479,7 +480,11 @@ void StubKeeper::compare(std::optional<DiskRecord> now, const DiskRecord* kept,
         }
     }
     if (now) {
-        if (kept == nullptr || !same(*now, *kept)) {
+        // One such row would have all of its page refused.
+        std::erase_if(now->locations, [](const Location& location) {
+            return location.generation > kMaxRestoredGeneration;
+        });
+        if (kept == nullptr ? !now->locations.empty() : !same(*now, *kept)) {
             change.disks.push_back(std::move(*now));
         }
     } else if (kept != nullptr && Clock::now() >= removals_from_) {

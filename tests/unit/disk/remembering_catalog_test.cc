@@ -33,6 +33,7 @@ class Database {
 
     std::atomic<bool> away{false};
     std::atomic<int> finds{0};
+    std::atomic<bool> swollen{false};  // somebody has put a huge generation into each row of "b"
 
    private:
     std::mutex mutex_;
@@ -50,8 +51,12 @@ class Connected final : public MemoryCatalog {
     }
     Result<std::vector<DiskRecord>> list(std::string_view prefix, std::string_view after,
                                          std::size_t limit) override {
-        return with<std::vector<DiskRecord>>(
+        auto page = with<std::vector<DiskRecord>>(
             [&] { return database_.rows()->list(prefix, after, limit); });
+        if (page && database_.swollen) {
+            swell(*page);
+        }
+        return page;
     }
     Result<std::vector<Server>> servers() override {
         return with<std::vector<Server>>([&] { return database_.rows()->servers(); });
@@ -82,6 +87,14 @@ class Connected final : public MemoryCatalog {
             return fail(Errc::unavailable, "the database is on holiday");
         }
         return call();
+    }
+
+    static void swell(std::vector<DiskRecord>& page) {
+        for (DiskRecord& disk : page) {
+            if (disk.name.str() == "b") {
+                disk.locations.at(0).generation = std::uint64_t{1} << 62;
+            }
+        }
     }
 
     Database& database_;
@@ -257,6 +270,13 @@ TEST_F(RememberingCatalogTest, ForgetsWhatTheCatalogHasForgotten) {
     EXPECT_TRUE(is_kept("a") && is_kept("c"));
     ASSERT_TRUE(database_.rows()->remove_server("beta"));
     EXPECT_TRUE(comes_true([&] { return !is_kept("a") && stubs()->servers()->empty(); }));
+}
+
+TEST_F(RememberingCatalogTest, KeepsTheOthersOfAPageWithAHugeGeneration) {
+    database_.swollen = true;
+    join("beta", {"a", "b", "c"});
+    ASSERT_TRUE(is_up_to_date());
+    EXPECT_TRUE(is_kept("a") && !is_kept("b") && is_kept("c"));
 }
 
 TEST_F(RememberingCatalogTest, KeepsEveryPageOfALargeCatalog) {
