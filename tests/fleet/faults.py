@@ -232,19 +232,27 @@ class Faults:
         return (f"UPDATE signpost.location SET {assignment} WHERE {location(server, disk)};",
                 self.saved_location(server, disk))
 
+    def with_columns_of(self, server, disk, other, *columns, also=""):
+        """Nothing, where OTHER has just been moved away."""
+        names = ", ".join(columns)
+        row = f"FROM signpost.location WHERE {location(server, other)}"
+        return (f"UPDATE signpost.location SET {also} ({names}) = (SELECT {names} {row})"
+                f" WHERE {location(server, disk)} AND EXISTS (SELECT {row});",
+                self.saved_location(server, disk))
+
     def rows_export(self, server, disk, other, _):
         return self.with_location(server, disk, f"export_name = '{other}'")
 
     def rows_whole(self, server, disk, other, _):
-        columns = of_other(server, other, "size", "generation", "fingerprint", "digest",
-                           "published", "format")
-        return self.with_location(server, disk, f"export_name = '{other}', {columns}")
+        return self.with_columns_of(server, disk, other, "size", "generation", "fingerprint",
+                                    "digest", "published", "format",
+                                    also=f"export_name = '{other}',")
 
     def rows_fingerprint(self, server, disk, other, _):
-        return self.with_location(server, disk, of_other(server, other, "fingerprint"))
+        return self.with_columns_of(server, disk, other, "fingerprint")
 
     def rows_digest(self, server, disk, other, _):
-        return self.with_location(server, disk, of_other(server, other, "digest"))
+        return self.with_columns_of(server, disk, other, "digest")
 
     def rows_generation(self, server, disk, _other, _):
         return self.with_location(server, disk, "generation = 9223372036854775807")
@@ -291,11 +299,6 @@ def number_of(server):
 
 def location(server, disk):
     return f"disk_name = '{disk}' AND server_id = {number_of(server)}"
-
-
-def of_other(server, other, *columns):
-    names = ", ".join(columns)
-    return f"({names}) = (SELECT {names} FROM signpost.location WHERE {location(server, other)})"
 
 
 STRANGE_NAMES = ("'web000/../../etc/passwd'", "E'web000/\\x1b[2Jvda'")
