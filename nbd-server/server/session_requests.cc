@@ -174,10 +174,13 @@ bool Session::read_moved(const wire::Request& request) {
         return false;
     }
     const auto is_hole = [](const ReadPart& part) { return part.place == ReadPart::Place::hole; };
+    const auto is_file = [](const ReadPart& part) { return part.place == ReadPart::Place::file; };
     if (!stream_.is_plain() && std::ranges::none_of(parts, is_hole)) {
         return false;
     }
-    if (in_one_chunk(request)) {
+    // What lies in one file after the other, as in a chain, still needs one head only.
+    const bool one_file = std::ranges::all_of(parts, is_file);
+    if (one_file || in_one_chunk(request)) {
         std::array<std::byte, wire::kMaxReadHead> head;
         const auto ending = wire::Ending::more;
         out_.text(std::span(head).first(

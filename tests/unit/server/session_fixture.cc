@@ -43,12 +43,15 @@ Disk::Now HeldDisk::locate_now(std::uint64_t offset, std::uint32_t length,
     if (file_ < 0) {
         return Now::would_wait;
     }
-    ReadPart part;
-    part.place = ReadPart::Place::file;
-    part.offset = part.at = offset;
-    part.length = length;
-    part.file = file_;
-    parts.push_back(std::move(part));
+    for (const std::uint64_t end = offset + length; offset < end;) {
+        ReadPart part;
+        part.place = ReadPart::Place::file;
+        part.offset = part.at = offset;
+        part.length = static_cast<std::uint32_t>(std::min<std::uint64_t>(part_, end - offset));
+        part.file = file_;
+        offset += part.length;
+        parts.push_back(std::move(part));
+    }
     return Now::done;
 }
 

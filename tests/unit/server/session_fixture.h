@@ -52,7 +52,8 @@ class HeldDisk final : public Disk {
     std::string written();  // all that came, in order
 
     DiskTraits traits_;
-    int file_ = -1;  // with the disk's bytes, which are then at hand
+    int file_ = -1;               // with the disk's bytes, which are then at hand
+    std::uint32_t part_ = kSize;  // at most so long, as if the next were in another file
     bool holds_ = true;
 
    private:

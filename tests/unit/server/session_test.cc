@@ -420,8 +420,8 @@ TEST_F(SessionTest, IdleClientMayStay) {
     client.expect(read_reply(1, 0, 10));
 }
 
-// A disk whose bytes leave from a file, which turns out to have changed.
-class ChangedFile : public SessionTest {
+// A disk whose bytes leave from a file.
+class DiskInAFile : public SessionTest {
    protected:
     std::shared_ptr<HeldDisk> make_disk() {
         const auto disk = add_disk("a", nullptr);
@@ -430,15 +430,28 @@ class ChangedFile : public SessionTest {
         EXPECT_EQ(std::fwrite(bytes.data(), 1, bytes.size(), file_), bytes.size());
         std::fflush(file_);
         disk->file_ = ::fileno(file_);
-        disk->holds_ = false;
         return disk;
     }
-    ~ChangedFile() override {
+    ~DiskInAFile() override {
         stop();
         std::fclose(file_);
     }
 
     std::FILE* file_ = nullptr;
+};
+
+TEST_F(DiskInAFile, IsReadInOneChunkThoughInSeveralPieces) {
+    make_disk()->part_ = 30000;
+    RawClient client = open("a", true);
+    client.send(request(kRead, 0, 9, 5, 100000));
+    client.expect(data_chunk(9, 0, 5, HeldDisk::bytes_at(5, 100000)));
+    client.expect(none(9));
+}
+
+// Which turns out to have changed.
+class ChangedFile : public DiskInAFile {
+   protected:
+    void make_disk() { DiskInAFile::make_disk()->holds_ = false; }
 };
 
 TEST_F(ChangedFile, EndsASimpleReply) {
