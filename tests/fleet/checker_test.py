@@ -319,6 +319,8 @@ class CheckerTest(unittest.TestCase):
         for begin in (1, 21):
             outside = {("b", "a"): [begin + 0.1 * n for n in range(50)]}
             self.assertEqual(checker.check_connects(history, outside, names)[0], [])
+        lossy = checker.History([{**cut, "kind": "flaky"}], DISKS, [])
+        self.assertEqual(checker.check_connects(lossy, storm, names)[0], [])
 
 
 class PlanTest(unittest.TestCase):
