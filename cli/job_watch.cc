@@ -19,6 +19,7 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
+constexpr std::chrono::milliseconds kFirstLook{10};  // a small disk is there at once
 constexpr std::chrono::milliseconds kLook{100};
 constexpr std::chrono::seconds kPatience{30};
 constexpr std::chrono::seconds kQuiet{2};  // what takes less needs no progress
@@ -63,6 +64,7 @@ class Watching {
     Outcome<std::vector<Job>> run() {
         const InterruptWatch interrupt;
         auto answered = Clock::now();
+        auto pause = kFirstLook;
         for (;;) {
             if (auto looked = look()) {
                 answered = Clock::now();
@@ -75,7 +77,8 @@ class Watching {
                 context_.console.progress("");
                 return std::move(jobs_);
             }
-            if (interrupt.wait(kLook)) {
+            pause = std::min(kLook, pause + pause / 8);
+            if (interrupt.wait(pause)) {
                 context_.console.progress("");
                 return failure(ExitCode::interrupted, how_to_look(jobs_));
             }
