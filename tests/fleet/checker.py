@@ -151,9 +151,20 @@ class History:
 
     def good(self, asked, disk, begin, end):
         """Holders that were there and reachable all the time."""
-        return [holder for holder in self.disks[disk]["holders"]
+        holders = self.disks[disk]["holders"]
+        if self.newest_is_away(asked, disk, begin, end):
+            holders = [asked] if asked in holders else []
+        return [holder for holder in holders
                 if not (self.moved(holder, disk, end) if holder == asked
                         else self.trouble(asked, holder, disk, begin, end))]
+
+    def newest_is_away(self, asked, disk, begin, end):
+        """Whether a wrong row may say that newer content is where nobody can look: then there is
+        no telling, and what is older is not served in its place."""
+        return any(self.process(event["who"][0], begin, end)
+                   or self.link(asked, event["who"][0], begin, end)
+                   for event in self.during(begin, end) if event["kind"] == "rows"
+                   and event["who"][1] == disk and event["detail"] in ("whole", "digest"))
 
     def stood_still(self, begin, end):
         """The machine; in seconds."""

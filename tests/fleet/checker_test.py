@@ -157,6 +157,14 @@ class CheckerTest(unittest.TestCase):
         rows["detail"] = "uri-local"
         self.assertEqual(self.judge([self.read(20, 32, "EIO")], events), [])
 
+    def test_a_wrong_row_hides_the_others_while_its_server_is_away(self):
+        events = [fault("rows", ["s1", DISK, "other"], 0, 99, "whole"),
+                  fault("kill", ["s1"], 19, 30)]
+        refused = [self.open(20, 22, "refused: 2")]
+        self.assertEqual(self.judge(refused, events), [])
+        self.assertTrue(self.judge(refused, events[:1]))
+        self.assertTrue(self.judge(refused, events[1:]))
+
     def test_a_moved_disk_need_not_be_where_it_was(self):
         events = [fault("move", ["s1", "s4", DISK], 10, 12), fault("freeze", ["s2"], 0, 99)]
         self.assertEqual(self.judge([self.read(20, 32, "EIO")], events), [])
