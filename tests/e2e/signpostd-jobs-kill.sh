@@ -5,7 +5,7 @@
 # the job is finished.
 #
 # Here at those calls that change something. At all kinds of calls, for as long as it takes:
-#   SIGNPOST_KILL=all tests/e2e/signpostd-jobs-kill.sh
+#   SIGNPOST_KILL=all tests/e2e/signpostd-jobs-kill.sh  # or copy, or move
 # then of each kind at every one of the first eight, and at about every eighth of the rest.
 . "$(dirname "$0")/functions.sh"
 
@@ -107,8 +107,8 @@ calls_of() {
         print $1 }' "$tmp/calls")
 }
 
-if [ "${SIGNPOST_KILL:-}" = all ]; then
-    for kind in copy move; do
+if [ -n "${SIGNPOST_KILL:-}" ]; then
+    for kind in ${SIGNPOST_KILL/all/copy move}; do
         calls_of "$kind"
         for call in "${calls[@]}"; do
             number=1
