@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "tests/unit/catalog/catalog_contract.h"
 
+#include <algorithm>
 #include <thread>
+
+#include "catalog/point_search.h"
 
 namespace signpost::test {
 
@@ -517,6 +520,40 @@ TEST_P(CatalogContract, SkipsNothingOfItsOwn) {
     EXPECT_EQ(listed(""), Names{"a"});
     EXPECT_EQ(catalog_->skipped_rows(), 0u);
     EXPECT_NE(catalog_->description(), "");
+}
+
+// Restore points.
+
+TEST_P(CatalogContract, ABareNameMeansTheNewestPoint) {
+    publish("beta", images({image("d/a@20261119T0200"), image("d/a@2026-11-20T02:00"),
+                            image("d/a@not-a-time"), image("d/a@2027-01-01/vda"),
+                            image("d/a2@2028-01-01")}));
+    EXPECT_EQ(meant_disk(*catalog_, disk("d/a")).value(), disk("d/a@2026-11-20T02:00"));
+    EXPECT_EQ(meant_disk(*catalog_, disk("d/a@2026-11-19")).value(), disk("d/a@20261119T0200"));
+    publish("gamma", images({image("d/a")}));
+    EXPECT_EQ(meant_disk(*catalog_, disk("d/a")).value(), disk("d/a"));
+}
+
+TEST_P(CatalogContract, ANameThatMeansNothingNamesTheNearestPoints) {
+    publish("beta", images({image("d/a@2026-11-20T02:00"), image("d/a@2026-11-22T02:00")}));
+    const auto none = meant_disk(*catalog_, disk("d/a@2026-11-21"));
+    ASSERT_FALSE(none);
+    EXPECT_EQ(none.error().code, Errc::not_found);
+    EXPECT_EQ(none.error().message,
+              "no server has disk d/a@2026-11-21; its points nearest to that are "
+              "d/a@2026-11-20T02:00 and d/a@2026-11-22T02:00");
+    EXPECT_EQ(meant_disk(*catalog_, disk("d/b")).error().code, Errc::not_found);
+}
+
+TEST_P(CatalogContract, PointsAreReadPageByPage) {
+    std::vector<Image> many;
+    for (int i = 0; i < 2500; ++i)
+        many.push_back(image(fmt::format("d/a@{}-01-01", 2000 + i)));
+    publish("beta", images(many));
+    const auto points = points_of(*catalog_, "d/a").value();
+    ASSERT_EQ(points.size(), 2500u);
+    EXPECT_TRUE(std::ranges::is_sorted(points));
+    EXPECT_EQ(points.back().name, disk("d/a@4499-01-01"));
 }
 
 // Threads.
