@@ -25,6 +25,7 @@ const char* const kParameterHelp =
     "uri=<NBD-URI>               Where peers reach this server; without it nothing is published.\n"
     "writable=<BOOL>             Let clients write to images and relayed disks (default: false).\n"
     "block-devices=<BOOL>        Serve block devices in repositories, too (default: false).\n"
+    "points=<PATTERN>            Which files are restore points, as {disk}-{date}; chains; off.\n"
     "copies=<BOOL>               Carry out copies and moves that the catalog asks for (default: "
     "on).\n"
     "site=<NAME>                 Where this server stands; copies on the same site come first.\n"
@@ -169,6 +170,15 @@ Result<void> Parameters::set(std::string_view key, const char* value) {
     }
     if (key == "site") {
         return store(settings_.site, checked_site(value));
+    }
+    if (key == "points") {
+        points_.emplace_back(value);
+        auto patterns = PointPatterns::parse(points_);
+        if (!patterns) {
+            return fail(patterns.error().code, fmt::format("points= {}", patterns.error().message));
+        }
+        settings_.repository_options.points = std::move(*patterns);
+        return {};
     }
     if (key == "verify" || key == "digest-rate" || key == "scrub") {
         return set_digests(key, value);

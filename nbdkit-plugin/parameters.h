@@ -10,6 +10,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "nbd-server/disk/federation.h"
 
@@ -31,6 +32,7 @@ class Parameters {
 
     FederationSettings settings_;
     std::optional<wire::TlsMode> tls_mode_;
+    std::vector<std::string> points_;
 };
 
 // What `nbdkit signpost --help` prints: lines that begin with `key=`, so that nbdkit's bash

@@ -29,6 +29,7 @@ class DescribedDisk final : public Disk {
         return disk_->content_holds(ranges);
     }
     void reach(Told told) override { disk_->reach(std::move(told)); }
+    void farewell() override { disk_->farewell(); }
 
    private:
     void start(Request& request) override { disk_->submit(request); }

@@ -12,6 +12,7 @@ namespace signpost {
 namespace {
 
 constexpr std::string_view kRelayed = ", relayed";
+constexpr std::string_view kPoint = "newest point ";
 constexpr std::int64_t kLastRfc3339Second = 253'402'300'799;  // the end of the year 9999
 
 }  // namespace
@@ -62,6 +63,14 @@ std::string rfc3339(std::int64_t seconds) {
 std::string as_of_for_people(std::int64_t as_of) {
     // Nobody had a catalog of this kind before 2001.
     return as_of < 1'000'000'000 ? "as of an unknown time" : "as of " + rfc3339(as_of);
+}
+
+std::string describe_point(std::string_view point, std::string_view description) {
+    return fmt::format("{}{}; {}", kPoint, escaped(point), description);
+}
+
+bool describes_point(std::string_view description) {
+    return description.starts_with(kPoint);
 }
 
 bool describes_relay(std::string_view description) {

@@ -34,6 +34,11 @@ std::string rfc3339(std::int64_t seconds);
 // "as of 2026-11-23T12:00:00Z"; "as of an unknown time" for one that nobody can remember.
 std::string as_of_for_people(std::int64_t as_of);
 
+// "newest point web01/vda@2026-11-20; 40 GiB raw, here": of a disk that was asked for by a name
+// that only means it.
+std::string describe_point(std::string_view point, std::string_view description);
+bool describes_point(std::string_view description);
+
 // True when a server's description of an export says that it is itself a relay: a Signpost server
 // that was registered as a foreign one. Relaying from it would be a relay of a relay.
 bool describes_relay(std::string_view description);

@@ -10,8 +10,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
+#include "catalog/point_search.h"
 #include "nbd-server/disk/described_disk.h"
 #include "nbd-server/disk/disk_description.h"
 #include "nbd-server/disk/export_list.h"
@@ -106,15 +108,24 @@ class LiveFederation final : public Federation {
         if (name->digests) {
             return open_digests(name->disk);
         }
-        const bool wish = writable && parts_.writable;
-        auto own = open_own(*name, wish, asker);
-        if (name->local_only || (own && !is_damaged_here(name->disk))) {
+        auto disk = open_exactly(*name, writable && parts_.writable, asker);
+        const bool missing = !disk && (disk.error().code == Errc::not_found ||
+                                       disk.error().code == Errc::unavailable);
+        return missing ? open_meant(*name, std::move(disk), writable && parts_.writable, asker)
+                       : disk;
+    }
+
+    // The disk of just that name.
+    Result<std::shared_ptr<Disk>> open_exactly(const ExportName& name, bool wish,
+                                               const Asker& asker) {
+        auto own = open_own(name, wish, asker);
+        if (name.local_only || (own && !is_damaged_here(name.disk))) {
             return own;
         }
         if (own) {
-            return elsewhere_or(std::move(*own), name->disk, asker);
+            return elsewhere_or(std::move(*own), name.disk, asker);
         }
-        auto relayed = open_relayed(name->disk, wish, asker);
+        auto relayed = open_relayed(name.disk, wish, asker);
         if (own.error().code == Errc::not_found) {
             return relayed;
         }
@@ -122,16 +133,71 @@ class LiveFederation final : public Federation {
             return own;
         }
         log_.error(fmt::format("{}; disk '{}' is relayed instead", own.error().message,
-                               escaped(name->disk.str())));
+                               escaped(name.disk.str())));
         return relayed;
+    }
+
+    // What NAME means where there is no disk of that name, but REFUSED: this server's image of that
+    // path, whose name says a date or is that of a chain; else the newest restore point.
+    Result<std::shared_ptr<Disk>> open_meant(const ExportName& name,
+                                             Result<std::shared_ptr<Disk>> refused, bool writable,
+                                             const Asker& asker) {
+        if (const auto exact = parts_.catalog->find(name.disk);
+            exact && *exact && !name.local_only) {
+            return refused;  // it is what is meant, and cannot be had
+        }
+        if (auto image = parts_.repositories->open_by_path(name.disk)) {
+            if (asker.may_open && !asker.may_open(image->name)) {
+                return refused;
+            }
+            return open_own(name, std::move(image), writable, asker);
+        }
+        const PointWish wish = PointWish::of(name.disk);
+        const auto points = points_of(wish.disk, name.local_only);
+        const NamedPoint* const newest = newest_meant(wish, points);
+        if (newest == nullptr && refused.error().code == Errc::unavailable) {
+            return refused;  // that there is none is never said from memory
+        }
+        if (newest == nullptr) {
+            return std::unexpected(no_such_point(name.disk, wish, points, refused.error()));
+        }
+        if (newest->name == name.disk || (asker.may_open && !asker.may_open(newest->name))) {
+            return refused;
+        }
+        log_.info(fmt::format("disk '{}': its newest point, {}, is opened",
+                              escaped(name.disk.str()), escaped(newest->name.str())));
+        auto disk = open_exactly({newest->name, name.local_only, false}, false, asker);
+        if (!disk) {
+            return disk;
+        }
+        auto description = describe_point(newest->name.str(), (*disk)->traits().description);
+        return make_described_disk(std::move(*disk), std::move(description), true);
+    }
+
+    // Those known here, and those that the catalog has; of this server only, when OWN_ONLY.
+    std::vector<NamedPoint> points_of(const std::string& disk, bool own_only) {
+        std::vector<NamedPoint> points = own_images_.points_of(disk);
+        auto others = signpost::points_of(*parts_.catalog, disk, [&](const DiskRecord& record) {
+            return !own_only || std::ranges::find(record.locations, parts_.server,
+                                                  &Location::server) != record.locations.end();
+        });
+        if (others) {
+            std::ranges::move(*others, std::back_inserter(points));
+        }
+        return points;
     }
 
     Result<std::shared_ptr<Disk>> open_own(const ExportName& name, bool writable,
                                            const Asker& asker) {
-        auto image = parts_.repositories->open_image(name.disk);
+        return open_own(name, parts_.repositories->open_image(name.disk), writable, asker);
+    }
+
+    Result<std::shared_ptr<Disk>> open_own(const ExportName& name, Result<OpenImage> image,
+                                           bool writable, const Asker& asker) {
         if (!image) {
             return std::unexpected(image.error());
         }
+        const DiskName disk_name = image->name;
         std::string description = describe_own_disk(image->size, image->format());
         if (name.local_only) {
             description = describe_with_fingerprint(description, image->fingerprint);
@@ -141,7 +207,7 @@ class LiveFederation final : public Federation {
             return disk;
         }
         return guarded(make_described_disk(std::move(*disk), std::move(description), !writable),
-                       {name.disk, parts_.server}, asker);
+                       {disk_name, parts_.server}, asker);
     }
 
     std::shared_ptr<Disk> guarded(std::shared_ptr<Disk> disk, Writers::Target target,

@@ -32,7 +32,7 @@ struct FederationSettings {
     std::string uri;                        // empty: serve, but publish no location
     std::string site;
     int priority = kDefaultPriority;
-    bool copies = true;         // carry out jobs of the catalog: bring disks here, give them up
+    bool copies = true;  // carry out jobs of the catalog: bring disks here, give them up
     PriorityClass priority_class = PriorityClass::site_normal;
     std::string instance;       // filled by check_federation; empty: made at start
     std::string known_trouble;  // of the catalog, filled by check_federation: told once
@@ -68,6 +68,10 @@ struct Asker {
     // A ticket for one connection to SERVER, of this kind of access; as Upstream::ticket.
     std::function<Result<std::string>(const std::string& server, const DiskName& disk, bool write)>
         ticket;
+
+    // Asked before a restore point is opened for a name that only means it (its disk's newest
+    // point): false refuses, as if there were none. Empty: true.
+    std::function<bool(const DiskName& point)> may_open = {};
 };
 
 class Federation {
@@ -77,6 +81,8 @@ class Federation {
     Federation& operator=(const Federation&) = delete;
     virtual ~Federation() = default;
 
+    // A name that no disk has may mean a restore point (restore_point.h), which is then served
+    // read-only; the session stays on it when a newer one comes.
     // invalid: not a disk name; not_found; unavailable: the catalog is down and the disk is not
     // ours; or as RepositorySet::open_image. WRITABLE asks for a writable disk; what is granted is
     // in the disk's traits. With an ASKER who is to be told of, a foreign server's disk is never

@@ -23,10 +23,9 @@ bool same(const Image& a, const Image& b) {
            a.export_name == b.export_name;
 }
 
-// A directory that cannot be read now says nothing about the images in it.
-bool lies_in_any(const DiskName& name, const std::vector<RepositoryPath>& directories) {
+bool lies_in_any(const std::string& path, const std::vector<RepositoryPath>& directories) {
     return std::ranges::any_of(directories, [&](const RepositoryPath& directory) {
-        return lies_beneath(name.str(), directory.path);
+        return lies_beneath(path, directory.path);
     });
 }
 
@@ -40,6 +39,16 @@ std::vector<Image> HeldImages::images() const {
         all.push_back(image);
     }
     return all;
+}
+
+std::vector<DiskName> HeldImages::names_beginning(std::string_view prefix) const {
+    const std::lock_guard lock(mutex_);
+    std::vector<DiskName> names;
+    for (auto at = images_.lower_bound(prefix);
+         at != images_.end() && at->first.str().starts_with(prefix); ++at) {
+        names.push_back(at->first);
+    }
+    return names;
 }
 
 void HeldImages::set_backing(const DiskName& name, std::vector<RepositoryPath> backing) {
@@ -101,6 +110,17 @@ void HeldImages::wait_for(const DiskName& name) {
     waiting.next = Clock::now() + waiting.delay;
 }
 
+// A directory that cannot be read now says nothing about the images in it.
+bool HeldImages::may_be_unread(const DiskName& name,
+                               const std::vector<RepositoryPath>& directories) const {
+    const auto files = backing_of_.find(name);
+    return lies_in_any(name.str(), directories) ||
+           (files != backing_of_.end() &&
+            std::ranges::any_of(files->second, [&](const RepositoryPath& file) {
+                return lies_in_any(file.path, directories);
+            }));
+}
+
 void HeldImages::replace(RepositorySet::Scan scan) {
     std::map<DiskName, std::vector<RepositoryPath>> backing;
     for (auto& [file, name] : scan.backing) {
@@ -117,14 +137,26 @@ void HeldImages::replace(RepositorySet::Scan scan) {
     }
     std::vector<DiskName> gone;
     for (const auto& [name, image] : images_) {
-        if (!held.contains(name) && !lies_in_any(name, scan.unread)) {
+        if (!held.contains(name) && !may_be_unread(name, scan.unread)) {
             gone.push_back(name);
         }
     }
     for (const DiskName& name : gone) {
         remove(name);
     }
+    log_new_notes(std::move(scan.notes));
     replace_refusals(scan);
+}
+
+void HeldImages::log_new_notes(std::vector<std::string> notes) {
+    std::set<std::string> lines;
+    for (std::string& line : notes) {
+        if (lines.size() < kMaxLinesPerScan && !notes_.contains(line)) {
+            log_.info(line);
+        }
+        lines.insert(std::move(line));
+    }
+    notes_ = std::move(lines);
 }
 
 void HeldImages::replace_refusals(const RepositorySet::Scan& scan) {
@@ -177,10 +209,20 @@ void HeldImages::refuse(const std::string& line) {
     }
 }
 
-std::set<DiskName> HeldImages::concerned(const RepositoryPath& where) const {
+std::set<DiskName> HeldImages::concerned(const RepositoryPath& where,
+                                         const std::vector<DiskName>& bases) const {
     std::set<DiskName> names;
-    if (auto name = disk_name_of_path(where.path); name && *name) {
-        names.insert(std::move(**name));
+    for (const DiskName& base : bases) {
+        if (!images_.contains(base) && !waiting_.contains(base)) {
+            continue;
+        }
+        names.insert(base);
+        if (const auto files = backing_of_.find(base); files != backing_of_.end()) {
+            for (const RepositoryPath& file : files->second) {
+                const auto& others = based_on_.at(file);
+                names.insert(others.begin(), others.end());
+            }
+        }
     }
     for (auto at = based_on_.lower_bound(where);
          at != based_on_.end() && at->first.repository == where.repository &&
@@ -196,6 +238,16 @@ std::set<DiskName> HeldImages::concerned(const RepositoryPath& where) const {
         names.insert(at->first);
     }
     return names;
+}
+
+std::set<RepositoryPath> HeldImages::files_of(const std::set<DiskName>& names) const {
+    std::set<RepositoryPath> all;
+    for (const DiskName& name : names) {
+        if (const auto files = backing_of_.find(name); files != backing_of_.end()) {
+            all.insert(files->second.begin(), files->second.end());
+        }
+    }
+    return all;
 }
 
 std::set<DiskName> HeldImages::worth_another_try() const {

@@ -4,7 +4,8 @@
 // seen; what of that the catalog has not been told yet; which files to look at again, because they
 // were still being written; and what was refused, so that each refusal is logged once.
 //
-// Lifetime: the log outlives it. Threads: the publisher's own; images() from any.
+// Lifetime: the log outlives it. Threads: the publisher's own; images() and names_beginning()
+// from any.
 
 #pragma once
 
@@ -31,6 +32,7 @@ class HeldImages {
     HeldImages& operator=(const HeldImages&) = delete;
 
     std::vector<Image> images() const;
+    std::vector<DiskName> names_beginning(std::string_view prefix) const;
 
     // What a whole scan found takes the place of all that was known.
     void replace(RepositorySet::Scan scan);
@@ -41,8 +43,15 @@ class HeldImages {
     // Logs the line, unless it was logged and still holds.
     void refuse(const std::string& line);
 
-    // Disks that a change at WHERE, a file or a whole directory, may concern.
-    std::set<DiskName> concerned(const RepositoryPath& where) const;
+    // Disks that a change at WHERE, a file or a whole directory, may concern. BASES: those that may
+    // have a layer there.
+    std::set<DiskName> concerned(const RepositoryPath& where,
+                                 const std::vector<DiskName>& bases) const;
+
+    // All files that they are made of, as far as these are not just the files of their names.
+    std::set<RepositoryPath> files_of(const std::set<DiskName>& names) const;
+
+    bool has(const DiskName& name) const { return images_.contains(name); }
 
     // Refused disks, when there are few: what was missing may have come.
     std::set<DiskName> worth_another_try() const;
@@ -77,6 +86,8 @@ class HeldImages {
     void remove(const DiskName& name);
     void set_backing(const DiskName& name, std::vector<RepositoryPath> backing);
     void wait_for(const DiskName& name);
+    bool may_be_unread(const DiskName& name, const std::vector<RepositoryPath>& directories) const;
+    void log_new_notes(std::vector<std::string> notes);
     void replace_refusals(const RepositorySet::Scan& scan);
 
     const std::chrono::milliseconds settle_;
@@ -90,6 +101,7 @@ class HeldImages {
     std::map<DiskName, Waiting> waiting_;
     std::map<DiskName, std::string> refused_;
     std::set<std::string> refusals_;  // lines logged, of what is still refused
+    std::set<std::string> notes_;     // lines logged, as long as they hold
     std::set<DiskName> news_;
     bool all_is_news_ = true;
 };

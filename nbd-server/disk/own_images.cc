@@ -29,6 +29,28 @@ OwnImages::Snapshot OwnImages::get() {
     return scanned();
 }
 
+std::vector<NamedPoint> OwnImages::points_of(const std::string& disk) {
+    std::vector<NamedPoint> points;
+    const auto note = [&](const DiskName& name) {
+        if (auto point = RestorePoint::of(name); point && point->disk == disk) {
+            points.push_back({std::move(*point), name});
+        }
+    };
+    const std::string prefix = disk + '@';
+    if (publisher_ != nullptr) {
+        std::ranges::for_each(publisher_->names_beginning(prefix), note);
+        return points;
+    }
+    const Snapshot all = get();
+    for (auto image = std::ranges::lower_bound(
+             *all, prefix, {},
+             [](const Image& each) -> const std::string& { return each.name.str(); });
+         image != all->end() && image->name.str().starts_with(prefix); ++image) {
+        note(image->name);
+    }
+    return points;
+}
+
 OwnImages::Snapshot OwnImages::scanned() {
     std::unique_lock lock(mutex_);
     if (scanning_) {

@@ -13,8 +13,10 @@
 #include <condition_variable>
 #include <memory>
 #include <mutex>
+#include <string>
 #include <vector>
 
+#include "catalog/restore_point.h"
 #include "nbd-server/disk/publisher.h"
 #include "nbd-server/disk/repository.h"
 
@@ -30,6 +32,10 @@ class OwnImages {
 
     // Ordered by name.
     Snapshot get();
+
+    // The restore points of DISK among them. While the first scan of a publisher goes on, only what
+    // it has found.
+    std::vector<NamedPoint> points_of(const std::string& disk);
 
    private:
     using Clock = std::chrono::steady_clock;

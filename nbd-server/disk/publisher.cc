@@ -51,6 +51,9 @@ class LivePublisher final : public Publisher {
     }
 
     std::vector<Image> images() const override { return held_.images(); }
+    std::vector<DiskName> names_beginning(std::string_view prefix) const override {
+        return held_.names_beginning(prefix);
+    }
     std::uint64_t publications() const override { return feed_.publications(); }
 
    private:
@@ -118,11 +121,21 @@ class LivePublisher final : public Publisher {
         }
         dirty_.merge(held_.due(Clock::now()));
         unsigned count = 0;
-        for (const DiskName& name : std::exchange(dirty_, {})) {
+        std::set<DiskName> pending = std::exchange(dirty_, {});
+        std::set<DiskName> seen = pending;
+        while (!pending.empty()) {
+            const DiskName name = std::move(pending.extract(pending.begin()).value());
             if (++count % 128 == 0 && !keep_going()) {
                 return;
             }
-            held_.update(name, repositories_.inspect(name, settings_.settle));
+            auto found = repositories_.inspect(name, settings_.settle);
+            for (DiskName& layer : found ? found->layers : std::vector<DiskName>()) {
+                // A new layer gives another a new name, of which no event tells.
+                if (!held_.has(layer) && seen.insert(layer).second) {
+                    pending.insert(layer);
+                }
+            }
+            held_.update(name, std::move(found));
         }
         look_at_ = held_.next_due();
     }
@@ -156,11 +169,22 @@ class LivePublisher final : public Publisher {
     }
 
     void note(const RepositoryPath& where) {
-        for (const DiskName& name : held_.concerned(where)) {
-            held_.forget_waiting(name);
-            dirty_.insert(name);
+        auto names = held_.concerned(where, repositories_.bases_of(where));
+        const auto name = repositories_.name_of(where);
+        if (name && *name) {
+            names.insert(**name);
         }
-        if (const auto name = disk_name_of_path(where.path); name && !*name) {
+        // A chain that breaks gives its files their own names back.
+        for (const RepositoryPath& file : held_.files_of(names)) {
+            if (auto own = repositories_.name_of(file); own && *own) {
+                names.insert(std::move(**own));
+            }
+        }
+        for (const DiskName& each : names) {
+            held_.forget_waiting(each);
+            dirty_.insert(each);
+        }
+        if (name && !*name) {
             held_.refuse(fmt::format(
                 "image {}: {}",
                 display_path(repositories_.repositories()[where.repository], where.path),

@@ -14,6 +14,8 @@
 #include <chrono>
 #include <cstdint>
 #include <memory>
+#include <string_view>
+#include <vector>
 
 #include "catalog/catalog.h"
 #include "nbd-server/disk/log.h"
@@ -39,6 +41,9 @@ class Publisher {
 
     // Names that the last scan found, for the export list; empty before the first scan has ended.
     virtual std::vector<Image> images() const = 0;
+
+    // Those of them that begin with PREFIX.
+    virtual std::vector<DiskName> names_beginning(std::string_view prefix) const = 0;
 
     // Grows whenever the catalog has been told something.
     virtual std::uint64_t publications() const = 0;

@@ -105,7 +105,7 @@ class Pull {
         if (!is_job_id(job_.id) || job_.source == parts_.server) {
             return fail(Errc::invalid, "the job makes no sense: put it again");
         }
-        const auto back = disk_name_of_path(path_);
+        const auto back = parts_.repositories.name_of({.repository = 0, .path = path_});
         if (!back || !*back || **back != job_.disk || has_ignored_component(name)) {
             return fail(Errc::invalid,
                         fmt::format("{}: no repository can hold that name", disk_text(job_.disk)));

@@ -274,6 +274,13 @@ std::string RelayCore::unsuitable(const Lane& lane) const {
     if (describes_relay(info.description)) {
         return "is itself a Signpost relay: register that server without --foreign";
     }
+    // Of `local:NAME` only: a foreign server may describe its exports as it likes.
+    const auto& uris = lane.route->upstream.uris;
+    const bool asked_for_its_own =
+        !uris.empty() && uris.front().export_name.starts_with(ExportName::kLocalPrefix);
+    if (asked_for_its_own && describes_point(info.description)) {
+        return "has restore points of it, but not the disk itself";
+    }
     if (!plan_.traits.read_only) {
         if ((info.flags & wire::kFlagReadOnly) != 0) {
             return "is read-only";

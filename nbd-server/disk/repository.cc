@@ -6,8 +6,6 @@
 #include <fmt/format.h>
 #include <sys/stat.h>
 
-#include <algorithm>
-#include <array>
 #include <cerrno>
 #include <filesystem>
 
@@ -19,30 +17,6 @@
 namespace signpost {
 
 namespace {
-
-struct Extension {
-    std::string_view text;
-    ImageFormat format;
-};
-
-constexpr std::array<Extension, 8> kExtensions{{{".raw", ImageFormat::raw},
-                                                {".img", ImageFormat::raw},
-                                                {".qcow2", ImageFormat::qcow2},
-                                                {".vmdk", ImageFormat::vmdk},
-                                                {".vhdx", ImageFormat::vhdx},
-                                                {".vdi", ImageFormat::vdi},
-                                                {".vpc", ImageFormat::vpc},
-                                                {".iso", ImageFormat::raw}}};
-
-const Extension* extension_of(std::string_view path) {
-    const std::string_view name = path.substr(path.rfind('/') + 1);
-    const auto at = name.rfind('.');
-    if (at == 0 || at == std::string_view::npos) {
-        return nullptr;
-    }
-    const auto found = std::ranges::find(kExtensions, name.substr(at), &Extension::text);
-    return found == kExtensions.end() ? nullptr : &*found;
-}
 
 std::unexpected<Error> refuse_directory(const std::string& directory, int error) {
     const std::string name = escaped(directory, 400);
@@ -83,26 +57,6 @@ std::vector<std::string> spellings_of(const std::string& directory) {
         spellings.push_back(real);
     }
     return spellings;
-}
-
-bool has_ignored_component(std::string_view path) {
-    while (true) {
-        const auto end = path.find('/');
-        if (is_ignored_component(path.substr(0, end))) {
-            return true;
-        }
-        if (end == std::string_view::npos) {
-            return false;
-        }
-        path.remove_prefix(end + 1);
-    }
-}
-
-// A directory named like an image is a directory; anything else counts, also what is refused later.
-bool gives_image(const Repository& repository, const std::string& path) {
-    const auto fd = open_beneath(repository.root(), path, O_PATH | O_NOFOLLOW);
-    struct stat status {};
-    return fd && ::fstat(fd->get(), &status) == 0 && !S_ISDIR(status.st_mode);
 }
 
 Result<std::string> fingerprint_of(const OpenChain& chain) {
@@ -149,30 +103,6 @@ std::optional<std::string> Repository::relative(std::string_view absolute) const
     return std::nullopt;
 }
 
-Result<RepositoryPath> locate_image(const std::vector<Repository>& repositories,
-                                    const DiskName& name) {
-    std::vector<RepositoryPath> found;
-    if (!has_ignored_component(name.str())) {
-        for (std::size_t i = 0; i < repositories.size(); ++i) {
-            for (const Extension& extension : kExtensions) {
-                std::string path = name.str() + std::string(extension.text);
-                if (gives_image(repositories[i], path)) {
-                    found.push_back({.repository = i, .path = std::move(path)});
-                }
-            }
-        }
-    }
-    if (found.empty()) {
-        return fail(Errc::not_found,
-                    fmt::format("disk '{}': no repository of this server has an image of it",
-                                escaped(name.str())));
-    }
-    if (found.size() > 1) {
-        return two_images(repositories, name, found[0], found[1]);
-    }
-    return std::move(found.front());
-}
-
 std::unexpected<Error> two_images(const std::vector<Repository>& repositories, const DiskName& name,
                                   const RepositoryPath& one, const RepositoryPath& other) {
     return fail(
@@ -184,18 +114,19 @@ std::unexpected<Error> two_images(const std::vector<Repository>& repositories, c
 }
 
 Result<RepositorySet::Finding> inspect_image(const std::vector<Repository>& repositories,
-                                             const DiskName& name, const RepositoryPath& where,
+                                             const LocatedImage& image,
                                              std::chrono::milliseconds settle) {
-    const auto format = format_of_path(where.path).value_or(ImageFormat::raw);
-    auto chain = open_chain(repositories, where, format, Access::look, settle);
+    auto chain = open_chain(repositories, image.where, image.format, Access::look, settle);
     if (!chain) {
         return std::unexpected(chain.error());
     }
-    RepositorySet::Finding finding{
-        .image =
-            Image{.name = name, .export_name = name.str(), .format = format, .fingerprint = {}},
-        .backing = {},
-        .unsettled = chain->unsettled};
+    RepositorySet::Finding finding{.image = Image{.name = image.name,
+                                                  .export_name = image.name.str(),
+                                                  .format = image.format,
+                                                  .fingerprint = {}},
+                                   .backing = image.origins,
+                                   .layers = image.layers,
+                                   .unsettled = chain->unsettled};
     if (finding.unsettled) {
         return finding;
     }
@@ -204,7 +135,7 @@ Result<RepositorySet::Finding> inspect_image(const std::vector<Repository>& repo
         return std::unexpected(fingerprint.error());
     }
     finding.image.size = chain->size;
-    finding.image.read_only = !chain->writable;
+    finding.image.read_only = !chain->writable || image.read_only;
     finding.image.fingerprint = std::move(*fingerprint);
     for (std::size_t i = 1; i < chain->files.size(); ++i) {
         const ImageFile& file = chain->files[i];
@@ -217,23 +148,29 @@ Result<RepositorySet::Finding> inspect_image(const std::vector<Repository>& repo
 
 Result<RepositorySet::Finding> RepositorySet::inspect(const DiskName& name,
                                                       std::chrono::milliseconds settle) const {
-    auto where = locate_image(repositories_, name);
+    const auto where = locate_image(repositories_, name);
     if (!where) {
         return std::unexpected(where.error());
     }
-    return inspect_image(repositories_, name, *where, settle);
+    return inspect_image(repositories_, *where, settle);
 }
 
 Result<OpenImage> RepositorySet::open_image(const DiskName& name) const {
-    auto where = locate_image(repositories_, name);
-    if (!where) {
-        return std::unexpected(where.error());
-    }
-    const auto format = format_of_path(where->path).value_or(ImageFormat::raw);
-    auto chain = open_chain(repositories_, *where, format, Access::serve, {});
+    const auto where = locate_image(repositories_, name);
+    return where ? open(*where) : std::unexpected(where.error());
+}
+
+Result<OpenImage> RepositorySet::open_by_path(const DiskName& name) const {
+    const auto where = locate_image(repositories_, name, Look::by_path);
+    return where ? open(*where) : std::unexpected(where.error());
+}
+
+Result<OpenImage> RepositorySet::open(const LocatedImage& where) const {
+    auto chain = open_chain(repositories_, where.where, where.format, Access::serve, {});
     if (!chain) {
         return std::unexpected(chain.error());
     }
+    chain->writable = chain->writable && !where.read_only;
     // The fingerprint is taken when the clock has passed the last change, so that a change after it
     // is bound to show in the file's times.
     if (!chain->writable) {
@@ -243,29 +180,11 @@ Result<OpenImage> RepositorySet::open_image(const DiskName& name) const {
     if (!fingerprint) {
         return std::unexpected(fingerprint.error());
     }
-    return OpenImage{.name = name,
+    return OpenImage{.name = where.name,
                      .chain = std::move(chain->files),
                      .size = chain->size,
                      .writable = chain->writable,
                      .fingerprint = std::move(*fingerprint)};
-}
-
-std::optional<ImageFormat> format_of_path(std::string_view path) {
-    const Extension* extension = extension_of(path);
-    return extension == nullptr ? std::nullopt : std::optional(extension->format);
-}
-
-std::optional<Result<DiskName>> disk_name_of_path(std::string_view path) {
-    const Extension* extension = extension_of(path);
-    if (extension == nullptr) {
-        return std::nullopt;
-    }
-    return DiskName::parse(path.substr(0, path.size() - extension->text.size()));
-}
-
-bool is_ignored_component(std::string_view component) {
-    return component.starts_with('.') || component.ends_with(".part") ||
-           component.ends_with(".tmp");
 }
 
 }  // namespace signpost

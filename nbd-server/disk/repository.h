@@ -4,6 +4,10 @@
 // kernel's own rule (openat2, RESOLVE_BENEATH, no magic links): regular files, and block devices if
 // allowed. The extension says the format; content is never probed, only checked against it.
 //
+// The name of a file's disk is its path without the extension, but for restore points: what is
+// written there as a date becomes the time of the name (point_patterns.h), and layers of one disk
+// have that disk's name (layer_chain.h).
+//
 // Names with a component that begins with `.`, or ends in `.part` or `.tmp`, are not seen at all.
 //
 // Lifetime: keeps a descriptor of the root open. Threads: any; it holds no mutable state.
@@ -19,6 +23,7 @@
 #include <vector>
 
 #include "catalog/records.h"
+#include "nbd-server/disk/point_patterns.h"
 #include "nbd-server/disk/unique_fd.h"
 
 namespace signpost {
@@ -26,6 +31,7 @@ namespace signpost {
 struct RepositoryOptions {
     bool writable = false;
     bool block_devices = false;
+    PointPatterns points = {};  // which files are restore points
 };
 
 // A place in one of the repositories.
@@ -94,10 +100,17 @@ class RepositorySet {
     // chain that is refused; denied, io.
     Result<OpenImage> open_image(const DiskName& name) const;
 
+    // As open_image, for the image that would have NAME by its path if it were no restore point; it
+    // comes with the name that it has.
+    Result<OpenImage> open_by_path(const DiskName& name) const;
+
     // What there is to say about an image without serving it.
     struct Finding {
         Image image;
-        std::vector<RepositoryPath> backing;  // the files that it is based on, normalised
+        // The files that it is based on, normalised; where its name is not its path, that file,
+        // too, and all that have a part in the name.
+        std::vector<RepositoryPath> backing;
+        std::vector<DiskName> layers = {};  // all names of the chain whose layer it is
         // Still being written, or changed less than the settle time ago: nothing but the name is
         // known, and errors are not looked for yet.
         bool unsettled = false;
@@ -116,8 +129,9 @@ class RepositorySet {
     struct Scan {
         std::vector<Image> images;  // ordered by name
         std::vector<std::string> refusals;
-        bool unsettled = false;         // some files are still being written: look again soon
-        std::vector<DiskName> waiting;  // the disks of these files
+        std::vector<std::string> notes;  // lines about what is served, but not as one may think
+        bool unsettled = false;          // some files are still being written: look again soon
+        std::vector<DiskName> waiting;   // the disks of these files
         // The disks of refused files, where they have a name, with their lines.
         std::vector<std::pair<DiskName, std::string>> refused;
         std::vector<RepositoryPath> unread;  // directories that are there but could not be read
@@ -127,12 +141,20 @@ class RepositorySet {
     Scan scan() const { return scan(ScanOptions{}); }
     Scan scan(const ScanOptions& options) const;
 
+    // The name that the file at WHERE gives by its path and the patterns; empty: it is no image's.
+    std::optional<Result<DiskName>> name_of(const RepositoryPath& where) const;
+
+    // Disks that may have a layer there: those whose file's name the name of WHERE goes on from.
+    std::vector<DiskName> bases_of(const RepositoryPath& where) const;
+
     // The disk names that files beneath one directory give, whatever may be wrong with them; part
     // of a scan, for a directory that has just appeared.
     std::vector<DiskName> names_beneath(const RepositoryPath& directory,
                                         const ScanOptions& options) const;
 
    private:
+    Result<OpenImage> open(const struct LocatedImage& where) const;
+
     std::vector<Repository> repositories_;
 };
 
@@ -140,7 +162,7 @@ class RepositorySet {
 // Empty when the extension is not an image's.
 std::optional<ImageFormat> format_of_path(std::string_view path);
 
-// The disk name that PATH gives; its rules may be broken (invalid). Empty: not the path of an
+// The disk name that PATH alone gives; its rules may be broken (invalid). Empty: not the path of an
 // image.
 std::optional<Result<DiskName>> disk_name_of_path(std::string_view path);
 

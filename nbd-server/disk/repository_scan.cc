@@ -12,9 +12,12 @@
 #include <algorithm>
 #include <cerrno>
 #include <memory>
+#include <set>
+#include <tuple>
 
 #include "nbd-server/disk/beneath.h"
 #include "nbd-server/disk/image_file.h"
+#include "nbd-server/disk/layer_chain.h"
 #include "nbd-server/disk/repository_parts.h"
 
 namespace signpost {
@@ -23,10 +26,7 @@ namespace {
 
 constexpr unsigned kAskEvery = 128;  // files, between two questions whether to go on
 
-struct Candidate {
-    DiskName name;
-    RepositoryPath where;
-};
+using Candidate = LocatedImage;
 
 struct CloseDirectory {
     void operator()(DIR* directory) const { ::closedir(directory); }
@@ -68,6 +68,7 @@ class Walk {
 
     std::vector<Candidate> candidates;
     std::vector<std::string> refusals;
+    std::vector<std::string> notes;
     std::vector<RepositoryPath> unread;
 
    private:
@@ -99,6 +100,7 @@ class Walk {
         if (!stream) {
             return go_on();
         }
+        std::vector<std::string> files;
         while (const dirent* entry = ::readdir(stream.get())) {
             if (is_ignored_component(entry->d_name)) {
                 continue;
@@ -107,13 +109,34 @@ class Walk {
             if (kind_of(::dirfd(stream.get()), *entry) == EntryKind::directory) {
                 descend(std::move(path), pending);
             } else {
-                note({.repository = directory.repository, .path = std::move(path)});
+                files.emplace_back(entry->d_name);
             }
             if (++entries_ % kAskEvery == 0 && !go_on()) {
                 return false;
             }
         }
+        note_files(directory, std::move(files));
         return true;
+    }
+
+    void note_files(const RepositoryPath& directory, std::vector<std::string> files) {
+        const Repository& repository = repositories_[directory.repository];
+        std::set<std::string> layered;
+        if (repository.options().points.chains()) {
+            LayerFinder finder(repository, directory.path, files);
+            for (const auto& layers : finder.all(notes)) {
+                for (std::size_t i = 0; i < layers.size(); ++i) {
+                    candidates.push_back(locate_layer(directory, layers, i));
+                    layered.insert(layers[i].file);
+                }
+            }
+        }
+        for (const std::string& file : files) {
+            if (!layered.contains(file)) {
+                note({.repository = directory.repository,
+                      .path = joined(directory.path, file.c_str())});
+            }
+        }
     }
 
     // Nothing beneath a longer path can be a disk name.
@@ -124,17 +147,26 @@ class Walk {
     }
 
     void note(RepositoryPath where) {
-        auto name = disk_name_of_path(where.path);
-        if (!name) {
+        const auto format = format_of_path(where.path);
+        if (!format) {
             return;
         }
-        if (!*name) {
+        const std::string_view stem = std::string_view(where.path).substr(0, where.path.rfind('.'));
+        auto name = name_of_stem(stem, repositories_[where.repository].options().points);
+        if (!name) {
             refusals.push_back(fmt::format(
                 "image {}: {}", display_path(repositories_[where.repository], where.path),
-                name->error().message));
+                name.error().message));
             return;
         }
-        candidates.push_back({.name = std::move(**name), .where = std::move(where)});
+        std::vector<RepositoryPath> origins;
+        if (name->str() != stem) {
+            origins.push_back(where);
+        }
+        candidates.push_back({.name = std::move(*name),
+                              .where = std::move(where),
+                              .format = *format,
+                              .origins = std::move(origins)});
     }
 
     bool go_on() const { return !options_.keep_going || options_.keep_going(); }
@@ -151,7 +183,7 @@ void refuse(const DiskName& name, const std::string& line, RepositorySet::Scan& 
 
 void look_at(const std::vector<Repository>& repositories, const Candidate& candidate,
              const RepositorySet::ScanOptions& options, RepositorySet::Scan& scan) {
-    auto finding = inspect_image(repositories, candidate.name, candidate.where, options.settle);
+    auto finding = inspect_image(repositories, candidate, options.settle);
     if (!finding) {
         const Repository& repository = repositories[candidate.where.repository];
         const auto handle =
@@ -182,9 +214,12 @@ RepositorySet::Scan RepositorySet::scan(const ScanOptions& options) const {
         scan.ended = walk.beneath({.repository = i, .path = ""});
     }
     scan.refusals = std::move(walk.refusals);
+    scan.notes = std::move(walk.notes);
     scan.unread = std::move(walk.unread);
     auto& candidates = walk.candidates;
-    std::ranges::sort(candidates, {}, &Candidate::name);
+    std::ranges::sort(candidates, [](const Candidate& a, const Candidate& b) {
+        return std::tie(a.name, a.where) < std::tie(b.name, b.where);
+    });
     for (std::size_t i = 0; i < candidates.size() && scan.ended;) {
         std::size_t next = i + 1;
         while (next < candidates.size() && candidates[next].name == candidates[i].name) {

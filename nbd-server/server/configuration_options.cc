@@ -58,6 +58,9 @@ void ConfigurationDraft::apply(const Setting& setting) {
         configuration.federation.repositories.clear();
     } else if (setting.key == "listen") {
         configuration.listen.clear();
+    } else if (setting.key == "points") {
+        points.clear();
+        configuration.federation.repository_options.points = PointPatterns::off();
     }
     for (const std::string& value : setting.values) {
         if (const auto set = option->set(*this, value); !set) {

@@ -47,6 +47,7 @@ class ConfigurationDraft {
     // The setters' side.
     ServerConfiguration configuration;
     std::string base;
+    std::vector<std::string> points;
     std::optional<DoorTls> tls_mode;
     std::optional<wire::TlsMode> peer_tls_mode;
 

@@ -54,6 +54,12 @@ Result<void> set_repository(Draft& draft, Text text) {
     return {};
 }
 
+Result<void> set_points(Draft& draft, Text text) {
+    draft.points.emplace_back(text);
+    return store(draft.configuration.federation.repository_options.points,
+                 PointPatterns::parse(draft.points));
+}
+
 Result<void> set_server(Draft& draft, Text text) {
     draft.configuration.federation.server = text;
     return check_server_name(text);
@@ -200,6 +206,11 @@ constexpr std::array kOptions{
                                 truth_of(text));
                }},
 
+    OptionInfo{
+        "points", "points", texts, "PATTERN", kServed,
+        "which files are restore points, as {disk}-{date} or {date}/{disk}; chains; off; may "
+        "be repeated (default: all usual ones)",
+        set_points},
     OptionInfo{"digest-rate", "digest-rate", size, "SIZE", kServed,
                "compute digests of own images at so many bytes per second; 0: none (default: 64M)",
                [](Draft& draft, Text text) {

@@ -149,8 +149,7 @@ class Session final : private EventLoop::Watcher,
     }
 
     // --- replies: session_replies.cc
-    Proof prove(const Outgoing::Moved& moved, bool could_read,
-                std::span<std::byte> to) override;
+    Proof prove(const Outgoing::Moved& moved, bool could_read, std::span<std::byte> to) override;
     void take(Request& request, ReadPart part) override;
     void reply(Operation& operation);
     void reply_read(Operation& operation);
@@ -196,7 +195,8 @@ class Session final : private EventLoop::Watcher,
     EventLoop::Time asked_at_{};
     bool list_waits_ = false;  // the next page of an export list, for the client to read this one
     std::string opened_name_;
-    Access access_;  // by which it was opened
+    std::string opened_disk_;  // what that name meant
+    Access access_;            // by which it was opened
     SessionsByAddress::Place place_;
     std::string list_after_;
 

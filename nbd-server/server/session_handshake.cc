@@ -171,25 +171,32 @@ void Session::open_export() {
             wanted = default_export(self->service_.federation());
         }
         Access access;
+        std::string meant = wanted ? disk_in(*wanted) : std::string();
         Result<std::shared_ptr<Disk>> disk = nullptr;
         if (wanted) {
-            const std::string bare = disk_in(*wanted);
-            access = decide(self->policy_->access, self->asker(), bare);
-            if (self->ticket_ && (self->ticket_->disk != bare)) {
+            access = decide(self->policy_->access, self->asker(), meant);
+            if (self->ticket_ && (self->ticket_->disk != meant)) {
                 access = {Right::deny, "the ticket is for another disk"};
             }
             const bool write =
                 access.right == Right::read_write && (!self->ticket_ || self->ticket_->write);
             Asker asker = self->service_.asker_of(self->client_);
             asker.identity = self->asker().who();
+            asker.may_open = [&](const DiskName& point) {
+                meant = point.str();
+                return self->may_see(meant);
+            };
             disk = self->service_.federation().open(*wanted, write, asker);
         } else {
             disk = std::unexpected(wanted.error());
             access.right = Right::read_only;
         }
         auto& loop = self->home_->loop();
-        loop.post([self = std::move(self), name = std::move(name), disk = std::move(disk),
-                   access]() mutable { self->opened(name, std::move(disk), access); });
+        loop.post([self = std::move(self), name = std::move(name), disk = std::move(disk), access,
+                   meant = std::move(meant)]() mutable {
+            self->opened_disk_ = std::move(meant);
+            self->opened(name, std::move(disk), access);
+        });
     });
 }
 
@@ -200,7 +207,7 @@ void Session::audit_opened(std::string_view refusal) {
                     .session = number_,
                     .client = &asker(),
                     .export_name = opened_name_,
-                    .disk = disk_in(opened_name_),
+                    .disk = opened_disk_,
                     .right = to_string(access_),
                     .rule = access_.rule,
                     .reason = refusal});

@@ -28,6 +28,7 @@ class ToldPublisher final : public Publisher {
         ++looks;
         return held;
     }
+    std::vector<DiskName> names_beginning(std::string_view) const override { return {}; }
     std::uint64_t publications() const override { return told; }
 
     std::vector<Image> held;

@@ -57,6 +57,71 @@ TEST_F(FederationOpen, AsksAForeignServerForItsOwnExportName) {
     EXPECT_EQ(plans_.at(0).upstreams.at(0).uris.at(0).export_name, "vda of old");
 }
 
+TEST_F(FederationOpen, ABareNameIsTheNewestPointOfAnyServer) {
+    write_image("web01/vda-2026-11-20.raw", 4096);
+    join(server_named("beta"), {image_named("web01/vda@2026-11-21T02:00", 8192)});
+    const auto federation = start();
+    const auto newest = federation->open("web01/vda", false);
+    ASSERT_TRUE(newest) << newest.error().message;
+    EXPECT_EQ((*newest)->traits().description,
+              "newest point web01/vda@2026-11-21T02:00; 8 KiB raw on beta, relayed");
+    const auto of_day = federation->open("web01/vda@2026-11-2", false);
+    EXPECT_FALSE(of_day);
+    const auto own = federation->open("local:web01/vda", false);
+    ASSERT_TRUE(own) << own.error().message;
+    EXPECT_TRUE((*own)->traits().description.starts_with("newest point web01/vda@2026-11-20; "));
+    EXPECT_TRUE(log_.has("web01/vda': its newest point, web01/vda@2026-11-21T02:00"));
+}
+
+TEST_F(FederationOpen, ADiskOfThatNameIsMeantBeforeAnyPoint) {
+    write_image("web01/vda-2026-11-20.raw", 4096);
+    join(server_named("beta"), {image_named("web01/vda", 8192)});
+    const auto disk = start()->open("web01/vda", false);
+    ASSERT_TRUE(disk);
+    EXPECT_EQ((*disk)->traits().description, "8 KiB raw on beta, relayed");
+}
+
+TEST_F(FederationOpen, AnUnreachableDiskIsNotReplacedByItsPoint) {
+    Server beta = server_named("beta");
+    beta.uris.clear();
+    join(beta, {image_named("a/vda", 8192)});
+    join(server_named("gamma"), {image_named("a/vda@2026-11-20", 4096)});
+    EXPECT_FALSE(start()->open("a/vda", false));
+}
+
+TEST_F(FederationOpen, APointThatIsNotThereNamesTheNearest) {
+    join(server_named("beta"), {image_named("a/vda@2026-11-20T02:00", 8192)});
+    const auto disk = start()->open("a/vda@2026-11-21", false);
+    ASSERT_FALSE(disk);
+    EXPECT_EQ(disk.error().code, Errc::not_found);
+    EXPECT_NE(disk.error().message.find("newest point is a/vda@2026-11-20T02:00"),
+              std::string::npos)
+        << disk.error().message;
+}
+
+TEST_F(FederationOpen, APointIsNotOpenedForWhoMayNotSeeIt) {
+    join(server_named("beta"), {image_named("a/vda@2026-11-20", 8192)});
+    Asker asker;
+    asker.may_open = [](const DiskName& point) { return point.str() != "a/vda@2026-11-20"; };
+    const auto disk = start()->open("a/vda", false, asker);
+    ASSERT_FALSE(disk);
+    EXPECT_EQ(disk.error().code, Errc::not_found);
+}
+
+TEST_F(FederationOpen, AFileIsFoundByItsPathToo) {
+    write_image("web01/vda-2026-11-20.raw", 4096);
+    const auto disk = start()->open("web01/vda-2026-11-20", false);
+    ASSERT_TRUE(disk) << disk.error().message;
+    EXPECT_EQ(served_.back(), "web01/vda@2026-11-20");
+}
+
+TEST_F(FederationWrites, ANewestPointIsReadOnly) {
+    write_image("web01/vda-2026-11-20.raw", 4096);
+    const auto federation = start(true);
+    EXPECT_TRUE((*federation->open("web01/vda", true))->traits().read_only);
+    EXPECT_FALSE((*federation->open("web01/vda@2026-11-20", true))->traits().read_only);
+}
+
 TEST_F(FederationOpen, NeverRelaysALocalName) {
     join(server_named("beta"), {image_named("a", 8192)});
     const auto disk = start()->open("local:a", false);

@@ -248,6 +248,48 @@ TEST_F(PublisherTest, TwoFilesOfOneNameWithdrawEachOther) {
     EXPECT_TRUE(wait_for("a"));
 }
 
+TEST_F(PublisherTest, ADatedDirectoryThatGoesTakesItsPointsWithIt) {
+    start();
+    tree.write("web01/2026-11-20/vda.raw", "x");
+    ASSERT_TRUE(wait_for("web01/vda@2026-11-20"));
+    tree.rename("web01/2026-11-20", "web01/.old");
+    EXPECT_TRUE(wait_for_loss("web01/vda@2026-11-20"));
+}
+
+TEST_F(PublisherTest, ANewLayerMakesAPointOfTheOneBelow) {
+    tree.write("web01/vda.qcow2", Qcow2Bytes().bytes);
+    start();
+    ASSERT_TRUE(wait_for("web01/vda"));
+    EXPECT_TRUE(publisher->names_beginning("web01/vda@").empty());
+
+    tree.write("web01/vda.snap1", Qcow2Bytes(2 << 20).backing("vda.qcow2", "qcow2").bytes);
+    ASSERT_TRUE(
+        catalog.wait_until([&] { return publisher->names_beginning("web01/vda@").size() == 1; }));
+    EXPECT_TRUE(catalog.wait_until([&] { return location("web01/vda")->size == 2 << 20; }));
+
+    tree.write("web01/vda.snap2", Qcow2Bytes(3 << 20).backing("vda.snap1", "qcow2").bytes);
+    ASSERT_TRUE(
+        catalog.wait_until([&] { return publisher->names_beginning("web01/vda@").size() == 2; }));
+    EXPECT_TRUE(catalog.wait_until([&] { return location("web01/vda")->size == 3 << 20; }));
+
+    ASSERT_EQ(::unlink(tree.path("web01/vda.snap2").c_str()), 0);
+    EXPECT_TRUE(
+        catalog.wait_until([&] { return publisher->names_beginning("web01/vda@").size() == 1; }));
+    EXPECT_TRUE(catalog.wait_until([&] { return location("web01/vda")->size == 2 << 20; }));
+}
+
+TEST_F(PublisherTest, ASecondLayerOnOneFileEndsTheChain) {
+    tree.write("vda.qcow2", Qcow2Bytes().bytes);
+    tree.write("vda.a.qcow2", Qcow2Bytes(2 << 20).backing("vda.qcow2", "qcow2").bytes);
+    start();
+    ASSERT_TRUE(catalog.wait_until([&] { return publisher->names_beginning("vda@").size() == 1; }));
+    tree.write("vda.b.qcow2", Qcow2Bytes(3 << 20).backing("vda.qcow2", "qcow2").bytes);
+    ASSERT_TRUE(wait_for("vda.b"));
+    ASSERT_TRUE(wait_for("vda.a"));
+    EXPECT_TRUE(catalog.wait_until([&] { return publisher->names_beginning("vda@").empty(); }));
+    EXPECT_TRUE(catalog.wait_until([&] { return location("vda")->size == 1 << 20; }));
+}
+
 TEST_F(PublisherTest, LogsEachRefusalOnce) {
     settings.rescan = 1s;
     ASSERT_EQ(::mkfifo(tree.path("pipe.raw").c_str(), 0600), 0);

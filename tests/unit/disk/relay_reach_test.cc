@@ -5,6 +5,7 @@
 #include <future>
 #include <string>
 
+#include "nbd-server/disk/disk_description.h"
 #include "nbd-server/disk/image_fingerprint.h"
 #include "tests/unit/disk/relay_fixture.h"
 
@@ -72,6 +73,24 @@ TEST_F(RelayReach, AServerThatComesBackMeanwhileIsFound) {
     auto answer = ask();
     beta_.start();
     EXPECT_TRUE(answer.get().has_value());
+}
+
+// It is another disk, whatever the catalog says.
+TEST_F(RelayReach, APointIsNotTakenForTheDisk) {
+    FaultServer::Manners point;
+    point.description = describe_point("web01/vda@2026-11-20", "1 MiB raw, here");
+    beta_.set_manners(point);
+    Upstream upstream = upstream_of(beta_, "beta");
+    for (NbdUri& uri : upstream.uris) {
+        uri = uri.with_export("local:web01/vda");
+    }
+    open({upstream});
+    const auto answer = ask().get();
+    ASSERT_FALSE(answer.has_value());
+    EXPECT_NE(answer.error().message.find("but not the disk itself"), std::string::npos)
+        << answer.error().message;
+    open({upstream_of(gamma_, "gamma")});
+    EXPECT_TRUE(ask().get().has_value());
 }
 
 TEST_F(RelayReach, ADiskThatNobodyHasIsNotFound) {
