@@ -100,7 +100,9 @@ void Parser::add_tls_options() {
 }
 
 void Parser::add_disk_verbs() {
-    verb(app, "ls")->add_option("PATTERN", raw.pattern);
+    CLI::App* list = verb(app, "ls");
+    list->add_option("PATTERN", raw.pattern);
+    list->add_flag("--points", raw.list_points, "restore points, of all disks or the one named");
     verb(app, "find")->add_option("TEXT", raw.text)->required();
     CLI::App* where = verb(app, "where");
     where->add_option("DISK", raw.disk)->required();
@@ -150,6 +152,13 @@ void Parser::add_repository_verbs() {
     CLI::App* scan = verb(app, "scan");
     scan->add_option("DIR", raw.directories);
     scan->add_flag("--prune", raw.prune, "forget the server's images that are not under DIR");
+    for (CLI::App* sub : {add, scan}) {
+        sub->add_option("--points", raw.points,
+                        "which files are restore points, as {disk}-{date}; chains; off; may be "
+                        "repeated (default: as the servers)")
+            ->type_name("PATTERN")
+            ->allow_extra_args(false);
+    }
 }
 
 void Parser::add_job_verbs() {

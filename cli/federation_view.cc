@@ -6,6 +6,7 @@
 
 #include <algorithm>
 
+#include "catalog/point_search.h"
 #include "nbd-server/disk/disk_description.h"
 
 namespace signpost {
@@ -19,6 +20,13 @@ Result<std::unique_ptr<Catalog>> open_to_read(const std::string& url) {
         return open_catalog(url, OpenMode::read_only, CatalogUser::person);
     }
     return catalog;
+}
+
+Failure unknown_disk(const DiskName& name) {
+    const std::string_view last = std::string_view(name.str()).substr(name.str().rfind('/') + 1);
+    return {ExitCode::no_such_disk,
+            fmt::format("no server has disk {}; look for it with: signpost find {}",
+                        escaped(name.str()), escaped(last))};
 }
 
 }  // namespace
@@ -44,13 +52,29 @@ Outcome<DiskRecord> FederationView::disk(const DiskName& name) const {
         return std::unexpected(catalog_failure(found.error()));
     }
     if (!*found) {
-        const std::string_view last =
-            std::string_view(name.str()).substr(name.str().rfind('/') + 1);
-        return failure(ExitCode::no_such_disk,
-                       fmt::format("no server has disk {}; look for it with: signpost find {}",
-                                   escaped(name.str()), escaped(last)));
+        return std::unexpected(unknown_disk(name));
     }
     return std::move(**found);
+}
+
+Outcome<DiskRecord> meant_disk(const FederationView& view, Console& console, const DiskName& name) {
+    auto exact = view.disk(name);
+    if (exact || exact.error().code != ExitCode::no_such_disk) {
+        return exact;
+    }
+    const PointWish wish = PointWish::of(name);
+    const auto points = points_of(view.catalog(), wish.disk);
+    if (!points) {
+        return std::unexpected(catalog_failure(points.error()));
+    }
+    const NamedPoint* const newest = newest_meant(wish, *points);
+    if (newest == nullptr) {
+        const auto text = no_such_point(name, wish, *points, {Errc::not_found, ""}).message;
+        return text.empty() ? exact : failure(ExitCode::no_such_disk, text);
+    }
+    console.note(fmt::format("signpost: {}: its newest point, {}", shown_name(console, name.str()),
+                             shown_name(console, newest->name.str())));
+    return view.disk(newest->name);
 }
 
 Outcome<const std::vector<Server>*> FederationView::servers() {

@@ -62,6 +62,10 @@ class FederationView {
 
 inline constexpr std::size_t kPage = 1000;
 
+// The disk that NAME means: of that name, else the newest restore point that it asks for, which is
+// then said on standard error. Fails with no_such_disk.
+Outcome<DiskRecord> meant_disk(const FederationView& view, Console& console, const DiskName& name);
+
 // Locations that may stand in for each other, as groups of server names; each location is in
 // exactly one group.
 std::vector<std::vector<std::string>> same_content(const DiskRecord& disk);

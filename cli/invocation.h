@@ -15,6 +15,7 @@
 #include "catalog/records.h"
 #include "cli/job_plan.h"
 #include "cli/peer.h"
+#include "nbd-server/disk/point_patterns.h"
 #include "terminal/console.h"
 #include "terminal/table.h"
 
@@ -40,6 +41,7 @@ struct Options {
 
 struct ListVerb {
     std::string pattern;
+    bool points = false;
 };
 
 struct FindVerb {
@@ -89,6 +91,7 @@ struct ServersRemoveVerb {
 struct AddVerb {
     std::string path;
     std::string repository;  // empty: the directory of `path`
+    PointPatterns points;
 };
 
 struct RemoveVerb {
@@ -98,6 +101,7 @@ struct RemoveVerb {
 struct ScanVerb {
     std::vector<std::string> directories;
     bool prune;
+    PointPatterns points;
 };
 
 struct VerifyVerb {

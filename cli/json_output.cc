@@ -133,6 +133,24 @@ std::string list_item_json(const DiskRecord& disk, std::uint64_t size) {
                   -1);
 }
 
+std::string point_json(const DiskRecord& disk, const RestorePoint& point, bool newest) {
+    Json servers = Json::array();
+    bool verified = !disk.locations.empty();
+    for (const Location& location : disk.locations) {
+        servers.push_back(location.server);
+        verified = verified && !location.digest.empty();
+    }
+    return dumped({{"name", disk.name.str()},
+                   {"disk", point.disk},
+                   {"time", rfc3339(point.seconds())},
+                   {"size", disk_size(disk)},
+                   {"servers", servers},
+                   {"verified", verified},
+                   {"conflict", in_conflict(disk)},
+                   {"newest", newest}},
+                  -1);
+}
+
 std::string where_json(const DiskReport& report) {
     return dumped(disk_json(report), kIndent);
 }
@@ -145,6 +163,12 @@ std::string info_json(const DiskReport& report) {
             probe && probe->facts ? facts_json(*probe->facts) : Json(nullptr);
     }
     json["same_content"] = report.same_content;
+    json["points"] = Json::array();
+    for (const NamedPoint& point : report.points) {
+        json["points"].push_back(point.name.str());
+    }
+    json["newest_point"] =
+        report.points.empty() ? Json(nullptr) : Json(report.points.back().name.str());
     return dumped(json, kIndent);
 }
 

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "catalog/catalog.h"
+#include "catalog/restore_point.h"
 #include "cli/probe.h"
 
 namespace signpost {
@@ -29,8 +30,9 @@ struct DiskReport {
     std::uint64_t size;
     std::vector<LocationReport> locations;
     std::vector<std::vector<std::string>> same_content;  // groups of servers
-    bool conflict = false;  // copies were verified and are not the same
+    bool conflict = false;                             // copies were verified and are not the same
     std::optional<WriterLease> writer = std::nullopt;  // who writes now
+    std::vector<NamedPoint> points = {};               // of info only; in the order of time
 };
 
 struct VerifiedLocation {
@@ -103,8 +105,8 @@ struct TransferReport {
     std::string target;
     std::uint64_t servers = 0;
     std::uint64_t disks = 0;
-    std::uint64_t skipped_rows = 0;         // of where they came from
-    bool of_one_moment = true;              // nothing changed there meanwhile
+    std::uint64_t skipped_rows = 0;          // of where they came from
+    bool of_one_moment = true;               // nothing changed there meanwhile
     std::vector<std::string> disputes = {};  // a line each
 };
 
@@ -129,6 +131,9 @@ std::string_view to_string(VerifiedLocation::Result result);
 std::string_view to_string(Finding::Level level);
 
 std::string list_item_json(const DiskRecord& disk, std::uint64_t size);
+// A line of `ls --points`; TIME as RFC 3339.
+std::string point_json(const DiskRecord& disk, const RestorePoint& point, bool newest);
+
 std::string where_json(const DiskReport& report);
 std::string info_json(const DiskReport& report);
 std::string uri_json(const DiskName& disk, const std::string& server, const NbdUri& uri);

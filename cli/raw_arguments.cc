@@ -259,6 +259,33 @@ Outcome<Verb> servers_remove(const RawArguments& raw) {
     return ServersRemoveVerb{raw.name};
 }
 
+Outcome<PointPatterns> parse_points(const RawArguments& raw) {
+    if (raw.points.empty()) {
+        return PointPatterns();
+    }
+    auto patterns = PointPatterns::parse(raw.points);
+    if (!patterns) {
+        return usage(fmt::format("--points {}", patterns.error().message));
+    }
+    return std::move(*patterns);
+}
+
+Outcome<Verb> add(const RawArguments& raw) {
+    auto points = parse_points(raw);
+    if (!points) {
+        return std::unexpected(points.error());
+    }
+    return AddVerb{raw.path, raw.repository, std::move(*points)};
+}
+
+Outcome<Verb> scan(const RawArguments& raw) {
+    auto points = parse_points(raw);
+    if (!points) {
+        return std::unexpected(points.error());
+    }
+    return ScanVerb{raw.directories, raw.prune, std::move(*points)};
+}
+
 Outcome<Verb> verify(const RawArguments& raw) {
     auto disks = parse_disks(raw.disks);
     if (!disks) {
@@ -366,7 +393,10 @@ Outcome<Verb> take_verb(const RawArguments& raw) {
         Make make;
     };
     static constexpr Entry kMakers[] = {
-        {"ls", [](const RawArguments& r) -> Outcome<Verb> { return ListVerb{r.pattern}; }},
+        {"ls",
+         [](const RawArguments& r) -> Outcome<Verb> {
+             return ListVerb{r.pattern, r.list_points};
+         }},
         {"find", find},
         {"where", verb_with_disk<WhereVerb>},
         {"explain", verb_with_disk<ExplainVerb>},
@@ -379,14 +409,8 @@ Outcome<Verb> take_verb(const RawArguments& raw) {
         {"servers drain", servers_drain},
         {"sites list", [](const RawArguments&) -> Outcome<Verb> { return SitesListVerb{}; }},
         {"sites cost", sites_cost},
-        {"add",
-         [](const RawArguments& r) -> Outcome<Verb> {
-             return AddVerb{r.path, r.repository};
-         }},
-        {"scan",
-         [](const RawArguments& r) -> Outcome<Verb> {
-             return ScanVerb{r.directories, r.prune};
-         }},
+        {"add", add},
+        {"scan", scan},
         {"verify", verify},
         {"copy", copy<JobKind::copy>},
         {"move", copy<JobKind::move>},

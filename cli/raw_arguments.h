@@ -33,9 +33,9 @@ struct RawArguments {
 
     std::string pattern, text, disk, name, server_uri, path, repository, site, priority, file, to;
     std::string source, rate, job, copies, config, glob, priority_class, site_a, site_b, cost;
-    std::vector<std::string> disks, directories, from;
+    std::vector<std::string> disks, directories, from, points;
     bool check = false, foreign = false, prune = false, trust_holes = false, merge = false;
-    bool detach = false, off = false, wait = false;
+    bool detach = false, off = false, wait = false, list_points = false;
 };
 
 // Fails with usage.

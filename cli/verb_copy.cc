@@ -39,7 +39,9 @@ void say_what_to_expect(const Context& context, FederationView& view, const Disk
 }
 
 Outcome<Job> plan(const Context& context, FederationView& view, const CopyVerb& verb) {
-    const auto disk = view.disk(verb.disk);
+    // Of a move nothing is guessed: the source loses what is moved.
+    const auto disk = verb.wish.kind == JobKind::copy ? meant_disk(view, context.console, verb.disk)
+                                                      : view.disk(verb.disk);
     if (!disk) {
         return std::unexpected(disk.error());
     }

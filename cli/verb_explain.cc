@@ -7,6 +7,7 @@
 
 #include <algorithm>
 
+#include "catalog/point_search.h"
 #include "catalog/resolver.h"
 #include "cli/federation_view.h"
 #include "cli/host_stubs.h"
@@ -47,13 +48,31 @@ Outcome<Source> open_source(const Options& options) {
     return source;
 }
 
-Outcome<std::optional<Survey>> survey_of(Catalog& rows, const ExplainVerb& verb,
+Outcome<std::optional<Survey>> survey_of(Catalog& rows, const DiskName& disk,
                                          const std::string& server) {
-    auto survey = Resolver(rows, server).survey(verb.disk);
+    auto survey = Resolver(rows, server).survey(disk);
     if (!survey) {
         return std::unexpected(catalog_failure(survey.error()));
     }
     return std::move(*survey);
+}
+
+// A name that means nothing is explained as it is: there are no steps.
+Outcome<DiskName> disk_to_explain(const Context& context, Catalog& rows, const DiskName& name) {
+    auto meant = meant_disk(rows, name);
+    if (!meant && meant.error().code == Errc::not_found) {
+        context.console.note(fmt::format("signpost: {}", meant.error().message));
+        return name;
+    }
+    if (!meant) {
+        return std::unexpected(catalog_failure(meant.error()));
+    }
+    if (*meant != name) {
+        context.console.note(fmt::format("signpost: {}: its newest point, {}",
+                                         shown_name(context.console, name.str()),
+                                         shown_name(context.console, meant->str())));
+    }
+    return std::move(*meant);
 }
 
 // Whether both lead to the same content at the same servers in the same order.
@@ -148,7 +167,11 @@ Outcome<ExplainReport> explain(const Context& context, const ExplainVerb& verb) 
     if (!source) {
         return std::unexpected(source.error());
     }
-    ExplainReport report{.disk = verb.disk, .server = context.options.own_server};
+    const auto disk = disk_to_explain(context, source->rows(), verb.disk);
+    if (!disk) {
+        return std::unexpected(disk.error());
+    }
+    ExplainReport report{.disk = *disk, .server = context.options.own_server};
     const auto now = source->rows().now();
     if (!now) {
         return std::unexpected(catalog_failure(now.error()));
@@ -160,7 +183,7 @@ Outcome<ExplainReport> explain(const Context& context, const ExplainVerb& verb) 
     if (!source->view && !context.options.server_given) {
         report.server = source->stubs->server;
     }
-    const auto survey = survey_of(source->rows(), verb, report.server);
+    const auto survey = survey_of(source->rows(), *disk, report.server);
     if (!survey) {
         return std::unexpected(survey.error());
     }
@@ -170,7 +193,7 @@ Outcome<ExplainReport> explain(const Context& context, const ExplainVerb& verb) 
         report.stubs_server = source->stubs->server;
     }
     if (source->view && source->stubs) {
-        const auto kept = survey_of(*source->stubs->kept.rows, verb, report.server);
+        const auto kept = survey_of(*source->stubs->kept.rows, *disk, report.server);
         report.stubs_agree = kept && lead_alike(*survey, *kept);
     }
     if (*survey) {

@@ -116,6 +116,9 @@ Outcome<std::uint64_t> Listing::print(const NextPage& next,
 }  // namespace
 
 VerbResult run(const Context& context, const ListVerb& verb) {
+    if (verb.points) {
+        return list_points(context, verb);
+    }
     if (const auto checked = check_columns(context.options.table.columns, kColumns); !checked) {
         return std::unexpected(checked.error());
     }

@@ -35,10 +35,11 @@ Failure repository_failure(const Error& error) {
     }
 }
 
-Outcome<RepositorySet> open_repositories(const std::vector<std::string>& directories) {
+Outcome<RepositorySet> open_repositories(const std::vector<std::string>& directories,
+                                         const PointPatterns& points) {
     std::vector<Repository> repositories;
     for (const std::string& directory : directories) {
-        auto repository = Repository::open(directory, {});
+        auto repository = Repository::open(directory, {.points = points});
         if (!repository) {
             return std::unexpected(repository_failure(repository.error()));
         }
@@ -157,7 +158,8 @@ VerbResult publish(const Context& context, Publication change, std::vector<std::
 }
 
 // The disk that the file at PATH gives in REPOSITORY.
-Outcome<DiskName> disk_of_file(const std::string& path, const Repository& repository) {
+Outcome<DiskName> disk_of_file(const std::string& path, const RepositorySet& repositories) {
+    const Repository& repository = repositories.repositories().front();
     std::error_code error;
     const auto absolute = std::filesystem::absolute(path, error).lexically_normal();
     const auto relative = repository.relative(absolute.string());
@@ -167,7 +169,7 @@ Outcome<DiskName> disk_of_file(const std::string& path, const Repository& reposi
                                    "--repository DIR",
                                    escaped(path, 400), escaped(repository.directory(), 400)));
     }
-    auto name = disk_name_of_path(*relative);
+    auto name = repositories.name_of({.repository = 0, .path = *relative});
     if (!name) {
         return failure(ExitCode::usage,
                        fmt::format("{} has no image's extension; rename it to end in .raw, .img, "
@@ -220,15 +222,21 @@ VerbResult run(const Context& context, const AddVerb& verb) {
     const std::string parent = std::filesystem::path(verb.path).parent_path().string();
     const std::string directory =
         !verb.repository.empty() ? verb.repository : (parent.empty() ? "." : parent);
-    const auto repositories = open_repositories({directory});
+    const auto repositories = open_repositories({directory}, verb.points);
     if (!repositories) {
         return std::unexpected(repositories.error());
     }
-    const auto name = disk_of_file(verb.path, repositories->repositories().front());
+    const auto name = disk_of_file(verb.path, *repositories);
     if (!name) {
         return std::unexpected(name.error());
     }
     auto found = repositories->inspect(*name, std::chrono::milliseconds{0});
+    if (!found && found.error().code == Errc::not_found) {
+        // A layer of a chain, which is called after the chain.
+        if (const auto layer = repositories->open_by_path(*name)) {
+            found = repositories->inspect(layer->name, std::chrono::milliseconds{0});
+        }
+    }
     if (!found) {
         return std::unexpected(repository_failure(found.error()));
     }
@@ -245,11 +253,14 @@ VerbResult run(const Context& context, const AddVerb& verb) {
 VerbResult run(const Context& context, const ScanVerb& verb) {
     const std::vector<std::string> directories =
         verb.directories.empty() ? std::vector<std::string>{"."} : verb.directories;
-    const auto repositories = open_repositories(directories);
+    const auto repositories = open_repositories(directories, verb.points);
     if (!repositories) {
         return std::unexpected(repositories.error());
     }
     auto scan = repositories->scan();
+    for (const std::string& line : scan.notes) {
+        context.console.note(fmt::format("signpost: {}", line));
+    }
     Publication change;
     change.images = std::move(scan.images);
     // A file that is being written is not gone: then nothing is.

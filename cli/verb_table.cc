@@ -14,6 +14,7 @@ constexpr std::array kVerbs{
              "signpost ls\n"
              "signpost ls web01/\n"
              "signpost ls 'web*/vda' --json\n"
+             "signpost ls --points web01/vda\n"
              "signpost ls -H -o disk,size --bytes\n"},
     VerbInfo{"find", "", "TEXT", "list disks whose names contain TEXT", "no-header columns limit",
              "signpost find web01\n"

@@ -335,14 +335,17 @@ ExitCode worse(ExitCode worst, const VerifyReport& report) {
 
 // Gives the disks of the command line to SEE, or all that there are. A disk is looked up just
 // before its turn: hours may have passed since its page of the list was read.
-Outcome<void> each_wanted(const FederationView& view, const VerifyVerb& verb,
+Outcome<void> each_wanted(const FederationView& view, Console& console, const VerifyVerb& verb,
                           const std::function<void(const DiskRecord&)>& see) {
+    std::vector<DiskName> names;
     for (const DiskName& name : verb.disks) {
-        if (const auto disk = view.disk(name); !disk) {
+        auto disk = meant_disk(view, console, name);
+        if (!disk) {
             return std::unexpected(disk.error());
         }
+        names.push_back(std::move(disk->name));
     }
-    for (const DiskName& name : verb.disks) {
+    for (const DiskName& name : names) {
         const auto disk = view.disk(name);
         if (!disk) {
             return std::unexpected(disk.error());
@@ -381,7 +384,7 @@ VerbResult run(const Context& context, const VerifyVerb& verb) {
     Verification verification(context, *view, verb);
     JsonList list(context.options.json == JsonMode::lines);
     ExitCode worst = ExitCode::ok;
-    const auto all = each_wanted(*view, verb, [&](const DiskRecord& disk) {
+    const auto all = each_wanted(*view, context.console, verb, [&](const DiskRecord& disk) {
         const VerifyReport report = verification.disk(disk);
         if (report.locations.empty() && verb.disks.empty()) {
             return;  // nothing of it is on that server

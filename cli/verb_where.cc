@@ -7,6 +7,7 @@
 
 #include <algorithm>
 
+#include "catalog/point_search.h"
 #include "catalog/resolver.h"
 #include "cli/federation_view.h"
 #include "cli/json_output.h"
@@ -24,20 +25,20 @@ const std::vector<Column> kColumns = {{"server"}, {"state"}, {"format"},  {"size
 const std::vector<std::string> kUnchecked = {"server", "state", "format",  "size",
                                              "access", "seen",  "content", "uri"};
 
-Outcome<DiskReport> report_disk(FederationView& view, const DiskName& name) {
-    auto disk = view.disk(name);
+Outcome<DiskReport> report_disk(FederationView& view, Console& console, const DiskName& name) {
+    auto disk = meant_disk(view, console, name);
     if (!disk) {
         return std::unexpected(disk.error());
     }
     if (const auto servers = view.servers(); !servers) {
         return std::unexpected(servers.error());
     }
-    const auto writer = view.catalog().writer(name);
+    const auto writer = view.catalog().writer(disk->name);
     if (!writer) {
         return std::unexpected(catalog_failure(writer.error()));
     }
-    DiskReport report{disk->name,          disk_size(*disk), {}, same_content(*disk),
-                      in_conflict(*disk), *writer};
+    DiskReport report{disk->name,          disk_size(*disk),   {},
+                      same_content(*disk), in_conflict(*disk), *writer};
     for (Location& location : disk->locations) {
         const Server* server = view.server(location.server);
         auto uri = location_uri(server, location);
@@ -164,6 +165,23 @@ std::string live_line(const ProbeResult& probe) {
     return fmt::format("answers in {}: {}", duration_text(probe.latency), fmt::join(flags, ", "));
 }
 
+// The newest first, and not more of them than a screen has room for.
+void print_points(Console& console, const std::vector<NamedPoint>& points) {
+    constexpr std::size_t kShown = 10;
+    std::size_t shown = 0;
+    for (auto point = points.rbegin(); point != points.rend() && shown < kShown; ++point) {
+        console.out(fmt::format("  {}  {}{}\n", shown == 0 ? "points" : "      ",
+                                shown_name(console, point->name.str()),
+                                shown == 0 ? "  (newest)" : ""));
+        ++shown;
+    }
+    if (points.size() > shown) {
+        console.out(fmt::format("          and {} more: signpost ls --points {}\n",
+                                points.size() - shown,
+                                shown_name(console, points.front().point.disk)));
+    }
+}
+
 void print_info(const Context& context, const DiskReport& report) {
     Console& console = context.console;
     console.out(fmt::format("{}\n  size    {}\n  copies  {}\n",
@@ -182,6 +200,7 @@ void print_info(const Context& context, const DiskReport& report) {
         console.out(fmt::format("  writer  {} on {}\n", escaped(report.writer->writer),
                                 report.writer->server));
     }
+    print_points(console, report.points);
     for (const LocationReport& entry : report.locations) {
         const Location& location = entry.location;
         console.out(fmt::format(
@@ -270,7 +289,7 @@ VerbResult run(const Context& context, const WhereVerb& verb) {
     if (!view) {
         return std::unexpected(view.error());
     }
-    auto report = report_disk(*view, verb.disk);
+    auto report = report_disk(*view, context.console, verb.disk);
     if (!report) {
         return std::unexpected(report.error());
     }
@@ -286,7 +305,7 @@ VerbResult run(const Context& context, const WhereVerb& verb) {
     if (unreachable > 0) {
         return failure(ExitCode::problems_found,
                        fmt::format("{}: {} of {} cannot be reached; see: signpost doctor",
-                                   escaped(verb.disk.str()), unreachable,
+                                   escaped(report->disk.str()), unreachable,
                                    counted(report->locations.size(), "location")));
     }
     return ExitCode::ok;
@@ -297,10 +316,15 @@ VerbResult run(const Context& context, const InfoVerb& verb) {
     if (!view) {
         return std::unexpected(view.error());
     }
-    auto report = report_disk(*view, verb.disk);
+    auto report = report_disk(*view, context.console, verb.disk);
     if (!report) {
         return std::unexpected(report.error());
     }
+    auto points = points_of(view->catalog(), PointWish::of(report->disk).disk);
+    if (!points) {
+        return std::unexpected(catalog_failure(points.error()));
+    }
+    report->points = std::move(*points);
     ask_servers(*view, *report);
     if (context.json()) {
         context.console.out(info_json(*report) + "\n");
@@ -315,7 +339,7 @@ VerbResult run(const Context& context, const UriVerb& verb) {
     if (!view) {
         return std::unexpected(view.error());
     }
-    const auto disk = view->disk(verb.disk);
+    const auto disk = meant_disk(*view, context.console, verb.disk);
     if (!disk) {
         return std::unexpected(disk.error());
     }

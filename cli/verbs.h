@@ -27,6 +27,7 @@ struct PublishReport;
 void print_publication(const Context& context, const PublishReport& report, std::string_view what);
 
 VerbResult run(const Context& context, const ListVerb& verb);
+VerbResult list_points(const Context& context, const ListVerb& verb);
 VerbResult run(const Context& context, const FindVerb& verb);
 VerbResult run(const Context& context, const WhereVerb& verb);
 VerbResult run(const Context& context, const InfoVerb& verb);

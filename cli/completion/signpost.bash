@@ -45,7 +45,8 @@ _signpost_servers() {
 _signpost_options_of() {
     local tls='--tls-certificates --tls-psk --tls-username' table='--no-header --columns'
     case $1 in
-    ls | list | find) echo "$table --limit" ;;
+    ls | list) echo "$table --limit --points" ;;
+    find) echo "$table --limit" ;;
     where | which | explain) echo "$table --check $tls" ;;
     info | doctor) echo "$tls" ;;
     verify) echo "--no-header --glob --trust-holes $tls" ;;
@@ -53,8 +54,8 @@ _signpost_options_of() {
     'servers drain') echo '--off --wait --dry-run' ;;
     'servers rm' | rm) echo '--yes --dry-run' ;;
     servers | 'servers list' | sites | 'sites list') echo "$table" ;;
-    add) echo '--repository --uri --dry-run' ;;
-    scan) echo '--prune --uri --dry-run' ;;
+    add) echo '--repository --points --uri --dry-run' ;;
+    scan) echo '--prune --points --uri --dry-run' ;;
     copy | move) echo '--to --from --rate --detach --dry-run' ;;
     repair) echo '--copies --config --rate --detach --dry-run' ;;
     jobs) echo "$table" ;;
@@ -128,8 +129,28 @@ _signpost_argument() {
     esac
 }
 
+# Bash breaks a restore point's name, web01/vda@2026-11-20T02:00, at @ and : into several words, and
+# wants what follows the last of them. Puts the word together again: sets current, COMP_CWORD, and
+# broken_off, what the answers are to begin without.
+_signpost_join_point() {
+    local line=${COMP_LINE-} last=$current joined=$current
+    line=${line:0:${COMP_POINT:-0}}
+    line=${line##*[[:space:]]}
+    [[ $line == [!-]*@* && $line == *"$current" && $line != "$current" ]] || return 0
+    while [[ $joined != "$line" && $COMP_CWORD -gt 1 && $line == *"$joined" ]]; do
+        COMP_CWORD=$((COMP_CWORD - 1))
+        joined=${COMP_WORDS[COMP_CWORD]}$joined
+    done
+    [[ $last != *[!@:] ]] && last=''
+    current=$line
+    broken_off=${line%"$last"}
+}
+
 _signpost() {
-    local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} verb place
+    local current=${COMP_WORDS[COMP_CWORD]} broken_off='' previous verb place
+    local COMP_CWORD=$COMP_CWORD
+    _signpost_join_point
+    previous=${COMP_WORDS[COMP_CWORD - 1]}
     COMPREPLY=()
     _signpost_verb
     case $previous in
@@ -153,6 +174,7 @@ _signpost() {
             _signpost_words "$_signpost_options $(_signpost_options_of "$verb")" "$current"
         else
             _signpost_argument "$current"
+            COMPREPLY=("${COMPREPLY[@]#"$broken_off"}")
         fi
         ;;
     esac

@@ -49,6 +49,24 @@ expect "signpost copy db --to a" alpha
 expect "signpost jobs c" cancel
 expect "signpost repair --cop" --copies
 
+# Of a restore point's name bash wants what comes after the last @ or :, at which it breaks words.
+mkdir "$tmp/repo/x"
+truncate -s 1M "$tmp/repo/x/vda-2026-11-20T0200.raw" "$tmp/repo/x/vda-2026-11-20T0230.raw"
+signpost scan "$tmp/repo" --server alpha
+# expect_point WORDS TYPED BROKEN…
+expect_point() {
+    COMP_LINE="signpost where $2" COMP_WORDS=("$SIGNPOST" where "${@:3}")
+    COMP_POINT=${#COMP_LINE}
+    COMP_CWORD=$((${#COMP_WORDS[@]} - 1))
+    _signpost
+    local got="${COMPREPLY[*]}"
+    unset COMP_LINE COMP_POINT
+    [ "$got" = "$1" ] || fail "$2: $got"
+}
+expect_point '2026-11-20T02:00 2026-11-20T02:30' x/vda@2026 x/vda @ 2026
+expect_point '2026-11-20T02:00 2026-11-20T02:30' x/vda@ x/vda @
+expect_point '30' x/vda@2026-11-20T02:3 x/vda @ 2026-11-20T02 : 3
+
 # Every verb and option that it knows is one of the command's, and the other way round.
 known=$("$SIGNPOST" --help | grep -oE -- '--[a-z][a-z-]*' | sort -u)
 for option in $known; do
