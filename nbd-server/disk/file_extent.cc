@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "nbd-server/disk/file_extent.h"
 
+#include <fmt/format.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 
+#include "nbd-server/disk/beneath.h"
 #include "nbd-server/wire/protocol.h"
 
 namespace signpost {
@@ -26,6 +28,22 @@ wire::Extent file_extent(int fd, std::uint64_t at, std::uint64_t end) {
         return rest;
     }
     return {.length = std::min(static_cast<std::uint64_t>(hole), end) - at, .flags = 0};
+}
+
+Result<std::size_t> read_up_to(int fd, std::uint64_t at, std::span<std::byte> to) {
+    std::size_t done = 0;
+    while (done < to.size()) {
+        const ssize_t got =
+            ::pread(fd, to.data() + done, to.size() - done, static_cast<off_t>(at + done));
+        if (got == 0) {
+            break;
+        }
+        if (got < 0 && errno != EINTR) {
+            return fail(Errc::io, fmt::format("cannot be read: {}", error_text(errno)));
+        }
+        done += got > 0 ? static_cast<std::size_t>(got) : 0;
+    }
+    return done;
 }
 
 }  // namespace signpost

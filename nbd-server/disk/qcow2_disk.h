@@ -1,11 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
-// A qcow2 image, with what it is based on, as a read-only Disk, without a helper program. Plain
-// clusters go the way of raw images: from the file to the client by the kernel. Requests complete
-// on the caller's thread.
-//
-// A read is followed by a look at the files that its bytes came from, as in local_disk.h; another
-// file of the chain may have changed meanwhile, and does not matter to them. What is damaged (a
+// A qcow2 image, with what it is based on, as a read-only Disk (chain_disk.h). What is damaged (a
 // table that points out of the file, a compressed cluster that does not unpack) is EIO there, and
 // there alone.
 //

@@ -10,9 +10,9 @@
 #include <algorithm>
 #include <cstdlib>
 
+#include "nbd-server/disk/chain_map.h"
 #include "nbd-server/disk/image_file.h"
-#include "nbd-server/disk/qcow2_clusters.h"
-#include "nbd-server/disk/qcow2_map.h"
+#include "nbd-server/disk/qcow2_tables.h"
 
 namespace {
 
@@ -36,10 +36,9 @@ signpost::UniqueFd file_of(const std::uint8_t* data, std::size_t size) {
     return file;
 }
 
-void check(const signpost::Qcow2Map::Leaf& leaf, std::uint64_t begin, std::uint64_t end,
+void check(const signpost::ChainMap::Leaf& leaf, std::uint64_t begin, std::uint64_t end,
            const std::vector<signpost::ChainFile>& files) {
-    using Kind = signpost::Qcow2Run::Kind;
-    signpost::Qcow2Clusters clusters;
+    using Kind = signpost::ImageRun::Kind;
     int unpacked = 0;
     for (const auto& run : leaf) {
         const bool in_file =
@@ -49,8 +48,9 @@ void check(const signpost::Qcow2Map::Leaf& leaf, std::uint64_t begin, std::uint6
         }
         begin = run.end;
         if (run.kind == Kind::packed && ++unpacked < 8) {
-            const auto bytes = clusters.get({files[run.file], run});
-            if (bytes && (*bytes)->size() != files[run.file].tables->geometry().cluster()) {
+            const auto bytes = files[run.file].tables->unpack(run);
+            if (run.skip + run.length() > run.unpacked_bytes ||
+                (bytes && bytes->size() != run.unpacked_bytes)) {
                 std::abort();
             }
         }
@@ -70,10 +70,10 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
         return 0;
     }
     std::vector<signpost::ChainFile> files;
-    files.push_back(
-        {image.get(), geometry->size, signpost::Qcow2Tables(image.get(), kFileSize, *geometry)});
+    files.push_back({image.get(), geometry->size,
+                     std::make_shared<signpost::Qcow2Tables>(image.get(), kFileSize, *geometry)});
     files.push_back({image.get(), kFileSize});
-    signpost::Qcow2Map map(files);
+    signpost::ChainMap map(files);
     for (const std::uint64_t at : {std::uint64_t{0}, geometry->size / 2, geometry->size - 1}) {
         const std::uint64_t begin = at / map.leaf_bytes() * map.leaf_bytes();
         const auto leaf = map.leaf(at);

@@ -13,7 +13,7 @@
 #include <vector>
 
 #include "nbd-server/disk/image_fingerprint.h"
-#include "nbd-server/disk/qcow2_map.h"
+#include "nbd-server/disk/image_run.h"
 #include "nbd-server/wire/protocol.h"
 #include "tests/unit/disk/header_bytes.h"
 #include "tests/unit/disk/kept_log.h"
@@ -174,25 +174,45 @@ TEST_F(Qcow2DiskTest, CompressedClusterOutsideOfTheFileIsUnreadable) {
     EXPECT_EQ(beginnings(*disk, 3), "d!0");
 }
 
-TEST_F(Qcow2DiskTest, CompressedClusterMayEndWithTheFile) {
-    std::vector<Bytef> plain(kCluster, 'p');
-    std::vector<Bytef> packed(4096);
+// PLAIN as QEMU packs a cluster.
+std::string packed(const std::string& plain) {
+    std::string bytes(plain.size() + 4096, '\0');
     z_stream stream{};
-    ASSERT_EQ(deflateInit2(&stream, 9, Z_DEFLATED, -12, 9, Z_DEFAULT_STRATEGY), Z_OK);
-    stream.next_in = plain.data();
+    EXPECT_EQ(deflateInit2(&stream, 9, Z_DEFLATED, -12, 9, Z_DEFAULT_STRATEGY), Z_OK);
+    stream.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(plain.data()));
     stream.avail_in = static_cast<uInt>(plain.size());
-    stream.next_out = packed.data();
-    stream.avail_out = static_cast<uInt>(packed.size());
-    ASSERT_EQ(deflate(&stream, Z_FINISH), Z_STREAM_END);
-    packed.resize(stream.total_out);
+    stream.next_out = reinterpret_cast<Bytef*>(bytes.data());
+    stream.avail_out = static_cast<uInt>(bytes.size());
+    EXPECT_EQ(deflate(&stream, Z_FINISH), Z_STREAM_END);
+    bytes.resize(stream.total_out);
     deflateEnd(&stream);
+    return bytes;
+}
+
+TEST_F(Qcow2DiskTest, CompressedClusterMayEndWithTheFile) {
     Image image;
     const std::uint64_t sectors = std::uint64_t{3} << 54;  // more than there are
     image.entry(1, kCompressed | sectors | kFile);
-    image.bytes.append(packed.begin(), packed.end());
+    image.bytes += packed(std::string(kCluster, 'p'));
     const auto disk = open({image.bytes});
     EXPECT_EQ(beginnings(*disk, 3), "dp0");
     EXPECT_EQ(at(*disk, 2 * kCluster - 1), 'p');
+}
+
+TEST_F(Qcow2DiskTest, TwoClustersMayBeTheSameCompressedOne) {
+    Image image;
+    const std::uint64_t sectors = std::uint64_t{3} << 54;
+    image.entry(1, kCompressed | sectors | kFile).entry(2, kCompressed | sectors | kFile);
+    const std::string plain = std::string(kCluster / 2, 'p') + std::string(kCluster / 2, 'q');
+    image.bytes += packed(plain);
+    const auto disk = open({image.bytes});
+    std::string bytes(2 * kCluster, '\0');
+    Request request;
+    request.offset = kCluster;
+    request.length = bytes.size();
+    request.buffer = reinterpret_cast<std::byte*>(bytes.data());
+    ASSERT_EQ(submit_and_wait(*disk, request), 0);
+    EXPECT_TRUE(bytes == plain + plain);
 }
 
 TEST_F(Qcow2DiskTest, WhatNoFileHasIsZeroBehindAShorterBase) {

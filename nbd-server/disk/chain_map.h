@@ -15,28 +15,27 @@
 #include <map>
 #include <memory>
 #include <mutex>
-#include <optional>
 #include <vector>
 
-#include "nbd-server/disk/qcow2_tables.h"
+#include "nbd-server/disk/image_run.h"
 
 namespace signpost {
 
 // One file of the chain. Raw: without tables; all of it is data.
 struct ChainFile {
     int fd = -1;
-    std::uint64_t size = 0;  // raw: of the file; qcow2: of the disk that it shows
-    std::optional<Qcow2Tables> tables = std::nullopt;
+    std::uint64_t size = 0;  // raw: of the file; else of the disk that it shows
+    std::shared_ptr<const ImageTables> tables = nullptr;
 };
 
-class Qcow2Map {
+class ChainMap {
    public:
     // Of kinds zero, data, packed and bad; in order, without gaps.
-    using Leaf = std::vector<Qcow2Run>;
+    using Leaf = std::vector<ImageRun>;
     using LeafPtr = std::shared_ptr<const Leaf>;
 
     // FILES: top first, the top's size is the disk's.
-    explicit Qcow2Map(std::vector<ChainFile> files);
+    explicit ChainMap(std::vector<ChainFile> files);
 
     std::uint64_t leaf_bytes() const { return leaf_bytes_; }
 
@@ -52,8 +51,8 @@ class Qcow2Map {
     };
 
     Result<Leaf> read(std::uint64_t begin, std::uint64_t end) const;
-    Result<void> resolve(std::uint16_t file, const std::vector<Qcow2Run>& wanted, Leaf& found,
-                         std::vector<Qcow2Run>& absent) const;
+    Result<void> resolve(std::uint16_t file, const std::vector<ImageRun>& wanted, Leaf& found,
+                         std::vector<ImageRun>& absent) const;
     void keep(std::uint64_t index, const LeafPtr& leaf);
 
     const std::vector<ChainFile> files_;
@@ -65,9 +64,5 @@ class Qcow2Map {
     std::list<std::uint64_t> uses_;  // the last used first
     std::size_t runs_ = 0;
 };
-
-// The runs of LEAF that lie in BEGIN to END, cut to it.
-std::vector<Qcow2Run> runs_between(const Qcow2Map::Leaf& leaf, std::uint64_t begin,
-                                   std::uint64_t end);
 
 }  // namespace signpost

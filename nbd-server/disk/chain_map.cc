@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-#include "nbd-server/disk/qcow2_map.h"
+#include "nbd-server/disk/chain_map.h"
 
 #include <algorithm>
 #include <utility>
@@ -8,7 +8,7 @@ namespace signpost {
 
 namespace {
 
-using Kind = Qcow2Run::Kind;
+using Kind = ImageRun::Kind;
 
 constexpr std::uint64_t kEntriesOfLeaf = 1024;
 constexpr std::uint64_t kPlainGranule = 64 * 1024;
@@ -19,22 +19,22 @@ std::uint64_t leaf_bytes_of(const std::vector<ChainFile>& files) {
     std::uint64_t granule = kPlainGranule;
     for (const ChainFile& file : files) {
         if (file.tables) {
-            granule = std::min(granule, file.tables->geometry().subcluster());
+            granule = std::min(granule, file.tables->granule());
         }
     }
     return granule * kEntriesOfLeaf;
 }
 
-Qcow2Run run(Kind kind, std::uint64_t begin, std::uint64_t end) {
+ImageRun run(Kind kind, std::uint64_t begin, std::uint64_t end) {
     return {.kind = kind, .begin = begin, .end = end};
 }
 
 }  // namespace
 
-Qcow2Map::Qcow2Map(std::vector<ChainFile> files)
+ChainMap::ChainMap(std::vector<ChainFile> files)
     : files_(std::move(files)), size_(files_.front().size), leaf_bytes_(leaf_bytes_of(files_)) {}
 
-Qcow2Map::LeafPtr Qcow2Map::known(std::uint64_t offset) {
+ChainMap::LeafPtr ChainMap::known(std::uint64_t offset) {
     const std::lock_guard lock(mutex_);
     const auto found = leaves_.find(offset / leaf_bytes_);
     if (found == leaves_.end()) {
@@ -44,7 +44,7 @@ Qcow2Map::LeafPtr Qcow2Map::known(std::uint64_t offset) {
     return found->second.leaf;
 }
 
-Result<Qcow2Map::LeafPtr> Qcow2Map::leaf(std::uint64_t offset) {
+Result<ChainMap::LeafPtr> ChainMap::leaf(std::uint64_t offset) {
     if (auto leaf = known(offset)) {
         return leaf;
     }
@@ -58,7 +58,7 @@ Result<Qcow2Map::LeafPtr> Qcow2Map::leaf(std::uint64_t offset) {
     return kept;
 }
 
-void Qcow2Map::keep(std::uint64_t index, const LeafPtr& leaf) {
+void ChainMap::keep(std::uint64_t index, const LeafPtr& leaf) {
     const std::lock_guard lock(mutex_);
     if (leaves_.contains(index)) {
         return;
@@ -75,23 +75,23 @@ void Qcow2Map::keep(std::uint64_t index, const LeafPtr& leaf) {
 }
 
 // What one file does not have is asked of the next one.
-Result<Qcow2Map::Leaf> Qcow2Map::read(std::uint64_t begin, std::uint64_t end) const {
+Result<ChainMap::Leaf> ChainMap::read(std::uint64_t begin, std::uint64_t end) const {
     Leaf found;
-    std::vector<Qcow2Run> wanted{run(Kind::absent, begin, end)};
+    std::vector<ImageRun> wanted{run(Kind::absent, begin, end)};
     for (std::uint16_t file = 0; file < files_.size() && !wanted.empty(); ++file) {
-        std::vector<Qcow2Run> absent;
+        std::vector<ImageRun> absent;
         if (auto resolved = resolve(file, wanted, found, absent); !resolved) {
             return std::unexpected(resolved.error());
         }
         wanted = std::move(absent);
     }
-    for (Qcow2Run& rest : wanted) {
+    for (ImageRun& rest : wanted) {
         rest.kind = Kind::zero;
         found.push_back(rest);
     }
-    std::ranges::sort(found, {}, &Qcow2Run::begin);
+    std::ranges::sort(found, {}, &ImageRun::begin);
     Leaf leaf;
-    for (Qcow2Run& part : found) {
+    for (ImageRun& part : found) {
         // Whose zeroes they are does not matter.
         part.file = part.kind == Kind::zero ? std::uint16_t{0} : part.file;
         append_run(leaf, part);
@@ -99,13 +99,13 @@ Result<Qcow2Map::Leaf> Qcow2Map::read(std::uint64_t begin, std::uint64_t end) co
     return leaf;
 }
 
-Result<void> Qcow2Map::resolve(std::uint16_t file, const std::vector<Qcow2Run>& wanted, Leaf& found,
-                               std::vector<Qcow2Run>& absent) const {
+Result<void> ChainMap::resolve(std::uint16_t file, const std::vector<ImageRun>& wanted, Leaf& found,
+                               std::vector<ImageRun>& absent) const {
     const ChainFile& image = files_[file];
     const std::uint64_t begin = wanted.front().begin;
     const std::uint64_t end = wanted.back().end;
     const std::uint64_t until = std::clamp(image.size, begin, end);
-    std::vector<Qcow2Run> parts;
+    std::vector<ImageRun> parts;
     if (image.tables && until > begin) {
         if (auto looked = image.tables->look(begin, until, file, parts); !looked) {
             return looked;
@@ -116,26 +116,12 @@ Result<void> Qcow2Map::resolve(std::uint16_t file, const std::vector<Qcow2Run>& 
     }
     // Behind the end of a shorter file there are zeroes.
     append_run(parts, run(Kind::zero, until, end));
-    for (const Qcow2Run& want : wanted) {
-        for (const Qcow2Run& part : runs_between(parts, want.begin, want.end)) {
+    for (const ImageRun& want : wanted) {
+        for (const ImageRun& part : runs_between(parts, want.begin, want.end)) {
             append_run(part.kind == Kind::absent ? absent : found, part);
         }
     }
     return {};
-}
-
-std::vector<Qcow2Run> runs_between(const Qcow2Map::Leaf& leaf, std::uint64_t begin,
-                                   std::uint64_t end) {
-    std::vector<Qcow2Run> runs;
-    auto at = std::ranges::upper_bound(leaf, begin, {}, &Qcow2Run::end);
-    for (; at != leaf.end() && at->begin < end; ++at) {
-        Qcow2Run run = *at;
-        run.begin = std::max(run.begin, begin);
-        run.end = std::min(run.end, end);
-        run.at += run.kind == Kind::data ? run.begin - at->begin : 0;
-        runs.push_back(run);
-    }
-    return runs;
 }
 
 }  // namespace signpost
