@@ -16,7 +16,8 @@ namespace {
 // In the order of the enumerators.
 constexpr std::array<std::string_view, 2> kKinds{"signpost", "foreign"};
 constexpr std::array<std::string_view, 4> kStates{"ready", "copying", "stale", "damaged"};
-constexpr std::array<std::string_view, 6> kFormats{"raw", "qcow2", "vmdk", "vhdx", "vdi", "vpc"};
+constexpr std::array<std::string_view, 7> kFormats{"raw",  "qcow2", "vmdk",         "vhdx",
+                                                    "vdi", "vpc",  "virtnbdbackup"};
 constexpr std::array<std::string_view, 5> kClasses{"global-high", "site-high", "site-normal",
                                                    "site-low", "global-low"};
 constexpr std::array<std::string_view, 2> kJobKinds{"copy", "move"};

@@ -22,7 +22,7 @@ namespace signpost {
 
 enum class ServerKind { signpost, foreign };
 enum class LocationState { ready, copying, stale, damaged };
-enum class ImageFormat { raw, qcow2, vmdk, vhdx, vdi, vpc };
+enum class ImageFormat { raw, qcow2, vmdk, vhdx, vdi, vpc, virtnbdbackup };
 // Target priority as DFS has it (MS-DFSC): global_high before the servers of all sites, global_low
 // after them; the others count among servers at equal site cost.
 enum class PriorityClass { global_high, site_high, site_normal, site_low, global_low };

@@ -17,7 +17,8 @@ constexpr std::size_t kMaxWord = 128;         // site, instance, fingerprint
 constexpr std::string_view kDigestPrefix = "sha256-4m:";
 
 // Format, state and kind are stored as numbers: the order of the enumerators is part of the schema.
-static_assert(static_cast<int>(ImageFormat::raw) == 0 && static_cast<int>(ImageFormat::vpc) == 5);
+static_assert(static_cast<int>(ImageFormat::raw) == 0 && static_cast<int>(ImageFormat::vpc) == 5 &&
+              static_cast<int>(ImageFormat::virtnbdbackup) == 6);
 static_assert(static_cast<int>(LocationState::ready) == 0 &&
               static_cast<int>(LocationState::damaged) == 3);
 static_assert(static_cast<int>(ServerKind::signpost) == 0 &&
@@ -56,7 +57,7 @@ std::string_view location_fault(const LocationRow& row) {
         return "export name";
     if (row.size < 0)
         return "size";
-    if (!is_code(row.format, static_cast<std::int64_t>(ImageFormat::vpc)))
+    if (!is_code(row.format, static_cast<std::int64_t>(ImageFormat::virtnbdbackup)))
         return "format";
     if (!is_code(row.read_only, 1))
         return "read-only flag";

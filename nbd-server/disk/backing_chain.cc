@@ -10,6 +10,7 @@
 #include <filesystem>
 #include <utility>
 
+#include "nbd-server/disk/backup_set.h"
 #include "nbd-server/disk/beneath.h"
 
 namespace signpost {
@@ -20,19 +21,6 @@ struct Place {
     RepositoryPath where;
     ImageFormat format;
 };
-
-bool later(const timespec& a, const timespec& b) {
-    return a.tv_sec != b.tv_sec ? a.tv_sec > b.tv_sec : a.tv_nsec > b.tv_nsec;
-}
-
-// A time in the future (the clock was set back) says nothing about what happens now.
-bool is_young(const timespec& changed, std::chrono::milliseconds settle) {
-    timespec now{};
-    ::clock_gettime(CLOCK_REALTIME, &now);
-    const auto age = std::chrono::seconds(now.tv_sec - changed.tv_sec) +
-                     std::chrono::nanoseconds(now.tv_nsec - changed.tv_nsec);
-    return age >= age.zero() && age < settle;
-}
 
 // Why NAME is not even looked for; empty when it is a plain path.
 std::string_view refusal_of_name(std::string_view name) {
@@ -84,7 +72,7 @@ class ChainOpener {
                         "it is still being written: a program has it open for writing; end that, "
                         "or wait");
         }
-        if (access_ == Access::look && (file->being_written || is_young(file->changed, settle_))) {
+        if (access_ == Access::look && is_unsettled(*file, settle_)) {
             chain_.unsettled = true;
             return std::optional<BackingReference>{};
         }
@@ -99,7 +87,7 @@ class ChainOpener {
             chain_.size = header->size;
             chain_.writable = file->writable;
         }
-        if (later(file->changed, chain_.changed)) {
+        if (is_later(file->changed, chain_.changed)) {
             chain_.changed = file->changed;
         }
         chain_.files.push_back(ImageFile{.fd = std::move(file->fd),
@@ -219,8 +207,23 @@ class ChainOpener {
 
 }  // namespace
 
+bool is_later(const timespec& a, const timespec& b) {
+    return a.tv_sec != b.tv_sec ? a.tv_sec > b.tv_sec : a.tv_nsec > b.tv_nsec;
+}
+
+bool is_unsettled(const CheckedFile& file, std::chrono::milliseconds settle) {
+    timespec now{};
+    ::clock_gettime(CLOCK_REALTIME, &now);
+    const auto age = std::chrono::seconds(now.tv_sec - file.changed.tv_sec) +
+                     std::chrono::nanoseconds(now.tv_nsec - file.changed.tv_nsec);
+    return file.being_written || (age >= age.zero() && age < settle);
+}
+
 Result<OpenChain> open_chain(const std::vector<Repository>& repositories, const RepositoryPath& top,
                              ImageFormat format, Access access, std::chrono::milliseconds settle) {
+    if (format == ImageFormat::virtnbdbackup) {
+        return open_backup_chain(repositories, top, access, settle);
+    }
     return ChainOpener(repositories, access, settle).open(Place{.where = top, .format = format});
 }
 

@@ -30,6 +30,12 @@ struct OpenChain {
     timespec changed{};            // the youngest ctime of all
 };
 
+// Whether FILE is still being written, or changed less than SETTLE ago. A time in the future (the
+// clock was set back) says nothing about what happens now.
+bool is_unsettled(const CheckedFile& file, std::chrono::milliseconds settle);
+
+bool is_later(const timespec& a, const timespec& b);
+
 // SETTLE counts for Access::look: a file that changed less than that ago is unsettled.
 // Errors: as RepositorySet::open_image; the message begins with the image's path.
 Result<OpenChain> open_chain(const std::vector<Repository>& repositories, const RepositoryPath& top,

@@ -14,6 +14,7 @@
 #include <cstring>
 #include <utility>
 
+#include "nbd-server/disk/backup_disk.h"
 #include "nbd-server/disk/federation.h"
 #include "nbd-server/disk/federation_parts.h"
 #include "nbd-server/disk/lazy_catalog.h"
@@ -329,8 +330,12 @@ Result<std::unique_ptr<Federation>> start_federation(FederationSettings settings
         Writers::Parts{*parts.catalog, parts.engine->services().workers, log, parts.server},
         settings.writers);
     parts.watch = std::make_unique<CatalogWatch>(*parts.catalog, *parts.liveness, *parts.engine);
-    parts.serve_image = [&helpers = *parts.helpers, &log](
+    parts.serve_image = [&helpers = *parts.helpers, &log,
+                         indexes = std::make_shared<BackupIndexes>()](
                             OpenImage image, FederationParts::BeforeFirstWrite before_first_write) {
+        if (is_backup(image)) {
+            return make_backup_disk(std::move(image), *indexes, log);
+        }
         if (is_plain_qcow2(image)) {
             return make_qcow2_disk(std::move(image), log);
         }

@@ -92,6 +92,12 @@ class GivingUp {
                                     "served writable: serve it read-only to move it",
                                     job_.target, parts_.server));
         }
+        if (image.format() == ImageFormat::virtnbdbackup) {
+            return fail(Errc::conflict,
+                        fmt::format("the copy on {} stands, and {} keeps its image, which is of a "
+                                    "backup set",
+                                    job_.target, parts_.server));
+        }
         for (const auto& [base, disk] : parts_.repositories.scan().backing) {
             if (base.repository == file.repository && base.path == file.path) {
                 return fail(Errc::conflict,

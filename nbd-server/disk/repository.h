@@ -141,7 +141,9 @@ class RepositorySet {
     Scan scan() const { return scan(ScanOptions{}); }
     Scan scan(const ScanOptions& options) const;
 
-    // The name that the file at WHERE gives by its path and the patterns; empty: it is no image's.
+    // The name that the file at WHERE gives by its path and the patterns or, where it is of a
+    // backup set, by what it says itself; its rules may be broken (invalid), or the file. Empty: it
+    // gives none.
     std::optional<Result<DiskName>> name_of(const RepositoryPath& where) const;
 
     // Disks that may have a layer there: those whose file's name the name of WHERE goes on from.
@@ -159,6 +161,7 @@ class RepositorySet {
 };
 
 // The path of the repository file as a disk name, and back: `web01/vda.qcow2` is disk `web01/vda`.
+// A file of a backup set (backup_set.h) has a format, and its name is not in its path.
 // Empty when the extension is not an image's.
 std::optional<ImageFormat> format_of_path(std::string_view path);
 

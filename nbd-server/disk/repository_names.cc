@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "catalog/restore_point.h"
+#include "nbd-server/disk/backup_set.h"
 #include "nbd-server/disk/beneath.h"
 #include "nbd-server/disk/layer_chain.h"
 #include "nbd-server/disk/repository_parts.h"
@@ -80,6 +81,13 @@ class Search {
         at_stem(repository, name_.str());
         if (look_ == Look::by_path) {
             return;
+        }
+        for (std::string& path : backup_files_of(place, name_)) {
+            const RepositoryPath where{repository, std::move(path)};
+            found.push_back({.name = name_,
+                             .where = where,
+                             .format = ImageFormat::virtnbdbackup,
+                             .origins = {where}});
         }
         std::string directory;
         bool there = true;
@@ -206,14 +214,23 @@ Result<DiskName> name_of_stem(std::string_view stem, const PointPatterns& patter
     return DiskName::parse(dated ? *dated : stem);
 }
 
-std::optional<Result<DiskName>> RepositorySet::name_of(const RepositoryPath& where) const {
-    const Extension* extension = extension_of(where.path);
+std::optional<Result<DiskName>> name_of_file(const Repository& repository,
+                                             const std::string& path) {
+    if (is_backup_file(path)) {
+        auto name = backup_point_of(repository, path);
+        return name || name.error().code != Errc::not_found ? std::optional(std::move(name))
+                                                            : std::nullopt;
+    }
+    const Extension* extension = extension_of(path);
     if (extension == nullptr) {
         return std::nullopt;
     }
-    const std::string_view path = where.path;
-    return name_of_stem(path.substr(0, path.size() - extension->text.size()),
-                        repositories_[where.repository].options().points);
+    return name_of_stem(std::string_view(path).substr(0, path.size() - extension->text.size()),
+                        repository.options().points);
+}
+
+std::optional<Result<DiskName>> RepositorySet::name_of(const RepositoryPath& where) const {
+    return name_of_file(repositories_[where.repository], where.path);
 }
 
 std::vector<DiskName> RepositorySet::bases_of(const RepositoryPath& where) const {
@@ -234,6 +251,9 @@ std::vector<DiskName> RepositorySet::bases_of(const RepositoryPath& where) const
 }
 
 std::optional<ImageFormat> format_of_path(std::string_view path) {
+    if (is_backup_file(path)) {
+        return ImageFormat::virtnbdbackup;
+    }
     const Extension* extension = extension_of(path);
     return extension == nullptr ? std::nullopt : std::optional(extension->format);
 }

@@ -7,6 +7,8 @@
 #include <chrono>
 #include <cstddef>
 #include <expected>
+#include <optional>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -37,6 +39,9 @@ Result<LocatedImage> locate_image(const std::vector<Repository>& repositories, c
 
 // The path of an image without its extension, as a name by PATTERNS.
 Result<DiskName> name_of_stem(std::string_view stem, const PointPatterns& patterns);
+
+// RepositorySet::name_of.
+std::optional<Result<DiskName>> name_of_file(const Repository& repository, const std::string& path);
 
 // The refusal of two files that give one name.
 std::unexpected<Error> two_images(const std::vector<Repository>& repositories, const DiskName& name,

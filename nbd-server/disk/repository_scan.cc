@@ -148,22 +148,21 @@ class Walk {
 
     void note(RepositoryPath where) {
         const auto format = format_of_path(where.path);
-        if (!format) {
+        auto name = name_of_file(repositories_[where.repository], where.path);
+        if (!format || !name) {
             return;
         }
-        const std::string_view stem = std::string_view(where.path).substr(0, where.path.rfind('.'));
-        auto name = name_of_stem(stem, repositories_[where.repository].options().points);
-        if (!name) {
+        if (!*name) {
             refusals.push_back(fmt::format(
                 "image {}: {}", display_path(repositories_[where.repository], where.path),
-                name.error().message));
+                name->error().message));
             return;
         }
         std::vector<RepositoryPath> origins;
-        if (name->str() != stem) {
+        if ((*name)->str() != where.path.substr(0, where.path.rfind('.'))) {
             origins.push_back(where);
         }
-        candidates.push_back({.name = std::move(*name),
+        candidates.push_back({.name = std::move(**name),
                               .where = std::move(where),
                               .format = *format,
                               .origins = std::move(origins)});

@@ -133,7 +133,11 @@ def compare(choice, uri, folder, name):
     run("qemu-img", "convert", "-f", "qcow2", "-O", "raw", f"{folder}/{name}.qcow2",
         f"{folder}/whole")
     with open(f"{folder}/whole", "rb") as file:
-        expected = file.read()
+        return difference(choice, uri, file.read())
+
+
+def difference(choice, uri, expected):
+    """What is wrong with the disk at URI, or None."""
     disk = nbd.NBD()
     disk.add_meta_context(nbd.CONTEXT_BASE_ALLOCATION)
     disk.connect_uri(uri)

@@ -68,6 +68,7 @@ HEAVY_HEADERS = {
         "cli/catalog_file.cc",
         "cli/json_output.cc",
         "libvirt-pool/pool_json.cc",
+        "nbd-server/disk/backup_json.cc",
         "nbd-server/disk/qemu_nbd_command.cc",
         "nbd-server/disk/stub_note.cc",
         "nbd-server/server/ticket_json.cc",

@@ -134,7 +134,8 @@ TEST(Digest, RefusesOtherTexts) {
 
 TEST(Words, RoundTrip) {
     for (const auto format : {ImageFormat::raw, ImageFormat::qcow2, ImageFormat::vmdk,
-                              ImageFormat::vhdx, ImageFormat::vdi, ImageFormat::vpc})
+                              ImageFormat::vhdx, ImageFormat::vdi, ImageFormat::vpc,
+                              ImageFormat::virtnbdbackup})
         EXPECT_EQ(parse_image_format(to_string(format)), format);
     for (const auto state : {LocationState::ready, LocationState::copying, LocationState::stale,
                              LocationState::damaged})

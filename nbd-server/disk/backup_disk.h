@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// A restore point of a virtnbdbackup set as a read-only Disk (chain_disk.h), without merging the
+// set first. What is not compressed goes from the file to the client by the kernel.
+//
+// To know where in a file what is, all of its frames have to be visited once. So the indexes of the
+// last files are kept, as long as a file is what it was; opens of one file at the same time read it
+// once.
+//
+// Lifetime and threads: as Disk; BackupIndexes from any thread.
+
+#pragma once
+
+#include <cstddef>
+#include <list>
+#include <memory>
+#include <mutex>
+#include <string>
+
+#include "nbd-server/disk/backup_stream.h"
+#include "nbd-server/disk/disk.h"
+#include "nbd-server/disk/log.h"
+#include "nbd-server/disk/repository.h"
+
+namespace signpost {
+
+class BackupIndexes {
+   public:
+    using Index = std::shared_ptr<const BackupIndex>;
+
+    // The message of an error goes after the file's name.
+    Result<Index> get(int fd);
+
+   private:
+    struct Kept {
+        std::string state;  // which file, and as it was when
+        std::mutex reading;
+        Index index;             // guarded by `reading`
+        std::size_t pieces = 0;  // guarded by mutex_
+    };
+
+    std::shared_ptr<Kept> find(const std::string& state);
+    void count(Kept& kept, std::size_t pieces);
+
+    std::mutex mutex_;                       // guards the list; never held while one is read
+    std::list<std::shared_ptr<Kept>> kept_;  // the last used first
+};
+
+inline bool is_backup(const OpenImage& image) {
+    return image.format() == ImageFormat::virtnbdbackup;
+}
+
+// IMAGE: is_backup(). Errors: conflict, when it has changed since it was opened; invalid, io. LOG
+// outlives the disk.
+Result<std::shared_ptr<Disk>> make_backup_disk(OpenImage image, BackupIndexes& indexes, Log& log);
+
+}  // namespace signpost
