@@ -19,6 +19,7 @@
 #include "nbd-server/disk/cached_pages.h"
 #include "nbd-server/disk/content_guard.h"
 #include "nbd-server/disk/disk_description.h"
+#include "nbd-server/disk/disk_difference.h"
 #include "nbd-server/disk/file_extent.h"
 #include "nbd-server/disk/image_fingerprint.h"
 #include "nbd-server/disk/unpacked_blocks.h"
@@ -39,15 +40,23 @@ struct Member {
         : file(std::move(opened)),
           name(std::move(label)),
           cached(file.fd.get()),
-          guard(file.fd.get(), false, name, log) {}
+          guard(file.fd.get(), false, name, log) {
+        struct stat status {};
+        if (::fstat(file.fd.get(), &status) == 0) {
+            device = status.st_dev;
+            inode = status.st_ino;
+        }
+    }
 
     ImageFile file;
     std::string name;
     CachedPages cached;
     ContentGuard guard;
+    std::uint64_t device = 0;
+    std::uint64_t inode = 0;
 };
 
-class ChainDisk final : public Disk {
+class ChainDisk final : public Disk, public OriginTeller {
    public:
     ChainDisk(const OpenImage& image, std::deque<Member> members, std::vector<ChainFile> files,
               std::size_t unpacked_most, Log& log)
@@ -94,6 +103,14 @@ class ChainDisk final : public Disk {
             parts.resize(before);
         }
         return end;
+    }
+
+    int origins(std::uint64_t offset, std::uint64_t length, std::vector<Origin>& found) override {
+        const std::uint64_t end = std::min(offset + length, leaf_end(offset, offset + length));
+        return each_run(offset, end - offset, [&](const ImageRun& run) {
+            found.push_back(origin_of(run));
+            return 0;
+        });
     }
 
     // Of the files that the ranges come from; of all where that is not known any more.
@@ -300,6 +317,21 @@ class ChainDisk final : public Disk {
         }
         return {.length = run.length() - from,
                 .flags = run.kind == Kind::zero ? wire::kStateHole | wire::kStateZero : 0};
+    }
+
+    Origin origin_of(const ImageRun& run) const {
+        Origin origin{.length = run.length()};
+        origin.zero = run.kind == Kind::zero;
+        if (run.kind == Kind::data || run.kind == Kind::packed) {
+            const Member& member = members_[run.file];
+            origin.in_file = true;
+            origin.device = member.device;
+            origin.inode = member.inode;
+            origin.at = run.at;
+            origin.packed = run.kind == Kind::packed;
+            origin.skip = run.skip;
+        }
+        return origin;
     }
 
     bool all_hold() {

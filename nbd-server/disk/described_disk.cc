@@ -4,11 +4,13 @@
 
 #include <utility>
 
+#include "nbd-server/disk/disk_difference.h"
+
 namespace signpost {
 
 namespace {
 
-class DescribedDisk final : public Disk {
+class DescribedDisk final : public Disk, public OriginTeller {
    public:
     DescribedDisk(std::shared_ptr<Disk> disk, std::string description, bool read_only)
         : disk_(std::move(disk)), traits_(disk_->traits()) {
@@ -27,6 +29,9 @@ class DescribedDisk final : public Disk {
     }
     bool content_holds(std::span<const ReadRange> ranges) override {
         return disk_->content_holds(ranges);
+    }
+    int origins(std::uint64_t offset, std::uint64_t length, std::vector<Origin>& found) override {
+        return list_origins(*disk_, offset, length, found);
     }
     void reach(Told told) override { disk_->reach(std::move(told)); }
     void farewell() override { disk_->farewell(); }

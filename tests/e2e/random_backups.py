@@ -3,10 +3,12 @@
 """Random sets as virtnbdbackup writes them, by its own module, read through a server.
 
     random_backups.py SOCKET REPOSITORY [--sets N] [--seed S]
+    random_backups.py --make DIRECTORY
 
 The server at SOCKET serves REPOSITORY, where the sets come and go. Each restore point must have the
 bytes that the disk had then, also in random pieces; and what is shown as zeroes must be zeroes. A
-seed that failed is printed and can be given again with --sets 1.
+seed that failed is printed and can be given again with --sets 1. With --make it only writes a small
+set into DIRECTORY, always the same.
 """
 
 import argparse
@@ -151,7 +153,26 @@ def make(choice, folder):
     return machine
 
 
+def make_three(folder):
+    """Full, increment and differential of a disk of 8 MiB, a day apart, and what it was then."""
+    choice = random.Random(7)
+    machine = Machine(choice, folder)
+    machine.disk = bytearray(8 << 20)
+    machine.clock.now = lambda: machine.clock.time
+    for number, (level, start) in enumerate((("full", 0), ("inc", 1 << 20), ("diff", 5 << 20)), 1):
+        length = (6 << 20) if level == "full" else 300_032
+        machine.disk[start:start + length] = choice.randbytes(length)
+        machine.dirty |= set(range(start // SECTOR, (start + length) // SECTOR))
+        machine.backup(level, 2 if number == 2 else False)
+        with open(f"{folder}/{number}.raw", "wb") as file:
+            file.write(machine.disk)
+        machine.clock.time += datetime.timedelta(days=1)
+    os.rename(f"{folder}/vda.diff.1763600002.data", f"{folder}/vda.diff.1763776800.data")
+
+
 def main():
+    if sys.argv[1:2] == ["--make"]:
+        return make_three(sys.argv[2])
     parser = argparse.ArgumentParser()
     parser.add_argument("socket")
     parser.add_argument("repository")
