@@ -9,7 +9,9 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "nbd-server/disk/disk.h"
@@ -33,6 +35,7 @@ struct Operation {
     std::uint64_t chosen = 0;     // contexts of a BLOCK_STATUS, a bit each
     int error = 0;                // once ended
     std::vector<Extent> extents;  // of a BLOCK_STATUS
+    std::map<std::string, std::vector<Extent>> differences;  // of it, by kDiffPrefix context
     std::vector<ReadPart> parts;  // of a read that has to be sent in one chunk
 };
 

@@ -20,6 +20,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -110,10 +111,13 @@ class Session final : private EventLoop::Watcher,
     void negotiate_on();
     void answer_question();
     void open_export();
+    void let_go();
     void opened(const std::string& name, Result<std::shared_ptr<Disk>> disk, Access access);
     bool reach_first();
     void reached(const Result<void>& answer);
     void accept();
+    bool open_others();
+    void others_opened(std::map<std::string, std::shared_ptr<Disk>> others);
     void refuse_export(const Error& why);
     void audit_opened(std::string_view refusal);
     wire::ExportFacts facts_of(const Disk& disk) const;
@@ -142,6 +146,7 @@ class Session final : private EventLoop::Watcher,
     void payload_complete();
     bool start(const wire::Request& request);
     Operation& new_operation(const wire::Request& request);
+    void compare(Operation& operation) const;
     void run(Operation& operation);
     bool claim(std::uint64_t bytes, MemoryBudget::Share& share);
     wire::ReplyTo reply_to(const wire::Request& request) const {
@@ -195,8 +200,9 @@ class Session final : private EventLoop::Watcher,
     EventLoop::Time asked_at_{};
     bool list_waits_ = false;  // the next page of an export list, for the client to read this one
     std::string opened_name_;
-    std::string opened_disk_;  // what that name meant
-    Access access_;            // by which it was opened
+    std::string opened_disk_;               // what that name meant
+    Access access_;                         // by which it was opened
+    std::vector<std::string> diffs_asked_;  // for the question, as they were answered
     SessionsByAddress::Place place_;
     std::string list_after_;
 
@@ -204,6 +210,8 @@ class Session final : private EventLoop::Watcher,
     std::shared_ptr<Disk> disk_;
     std::optional<wire::RequestReader> requests_;
     std::vector<wire::ServerHandshake::Context> contexts_;
+    std::map<std::string, std::shared_ptr<Disk>>
+        others_;  // by kDiffPrefix contexts, that disk_ has
     wire::ReplyStyle style_ = wire::ReplyStyle::simple;
     std::string export_name_;
     unsigned operations_ = 0;

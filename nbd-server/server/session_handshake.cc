@@ -6,6 +6,7 @@
 
 #include <fmt/format.h>
 
+#include <cstring>
 #include <utility>
 
 #include "catalog/disk_name.h"
@@ -40,6 +41,10 @@ bool is_own_only(const std::string& export_name) {
 std::string disk_in(const std::string& export_name) {
     const auto parsed = ExportName::parse(export_name);
     return parsed ? parsed->disk.str() : std::string();
+}
+
+bool can_be_compared(const Disk& disk) {
+    return disk.traits().read_only && !disk.traits().relayed && disk.home_loop() == nullptr;
 }
 
 std::string_view purpose_text(Purpose purpose) {
@@ -152,6 +157,12 @@ void Session::end_question() {
     deadline_ += home_->loop().now() - asked_at_;
 }
 
+void Session::let_go() {
+    disk_.reset();
+    others_.clear();
+    diffs_asked_.clear();
+}
+
 void Session::open_export() {
     std::string name = handshake_->question().text;
     if (disk_ != nullptr && name == opened_name_) {
@@ -161,7 +172,7 @@ void Session::open_export() {
         return;
     }
     begin_question();
-    disk_.reset();
+    let_go();
     service_.workers().run([self = shared_from_this(), name = std::move(name)]() mutable {
         Result<std::string> wanted = name;
         if (self->ticket_ && !is_own_only(name)) {
@@ -270,7 +281,60 @@ void Session::reached(const Result<void>& answer) {
     negotiate_on();
 }
 
+// Of the disks that the client wants to have this one compared with, those that this server has
+// itself and this client may read. True: the answer comes later.
+bool Session::open_others() {
+    const auto& diffs = handshake_->question().diffs;
+    if (diffs.empty() || diffs == diffs_asked_ || !can_be_compared(*disk_)) {
+        return false;
+    }
+    diffs_asked_ = diffs;
+    begin_question();
+    service_.workers().run([self = shared_from_this(), diffs] {
+        std::map<std::string, std::shared_ptr<Disk>> others;
+        for (const std::string& context : diffs) {
+            const std::string name = disk_in(context.substr(std::strlen(wire::kDiffPrefix)));
+            const Access access = decide(self->policy_->access, self->asker(), name);
+            if (name.empty() || access.right == Right::deny || self->ticket_) {
+                continue;
+            }
+            auto disk =
+                self->service_.federation().open(std::string(ExportName::kLocalPrefix) + name,
+                                                 false, self->service_.asker_of(self->client_));
+            if (disk && can_be_compared(**disk)) {
+                others.emplace(context, std::move(*disk));
+            } else {
+                self->service_.log().info(fmt::format(
+                    "session {} {}: '{}' cannot be compared with '{}': {}", self->number_,
+                    self->asker().str(), escaped(self->opened_name_), escaped(name),
+                    disk ? "it may be written to" : disk.error().message));
+            }
+        }
+        self->home_->loop().post([self, others = std::move(others)]() mutable {
+            self->others_opened(std::move(others));
+        });
+    });
+    return true;
+}
+
+void Session::others_opened(std::map<std::string, std::shared_ptr<Disk>> others) {
+    end_question();
+    if (phase_ == Phase::closed) {
+        forget();
+        return;
+    }
+    others_.merge(others);
+    while (others_.size() > wire::ServerHandshake::kMaxDiffs) {
+        others_.erase(others_.begin());
+    }
+    accept();
+    negotiate_on();
+}
+
 void Session::accept() {
+    if (phase_ == Phase::handshake && open_others()) {
+        return;
+    }
     audit_opened({});
     if (access_.trusted_relay) {
         service_.log().info(
@@ -320,6 +384,9 @@ wire::ExportFacts Session::facts_of(const Disk& disk) const {
     facts.maximum_payload = static_cast<std::uint32_t>(kMaxPayload);
     facts.description = traits.description;
     facts.contexts = {wire::kBaseAllocation, wire::kPlacement};
+    for (const auto& [context, other] : others_) {
+        facts.contexts.push_back(context);
+    }
     return facts;
 }
 
@@ -372,7 +439,7 @@ void Session::listed(Result<Federation::Listing> page) {
 // Whatever comes of it, what an earlier ticket or no ticket has opened is not this one's.
 void Session::take_ticket() {
     ticket_.reset();
-    disk_.reset();
+    let_go();
     const auto claims = service_.admit_ticket(handshake_->question().text);
     service_.audit({.op = "ticket",
                     .session = number_,
@@ -425,7 +492,7 @@ void Session::drive_tls() {
         client_.dn = tls.peer().dn;
         client_.sans = tls.peer().sans;
         client_.psk = tls.peer().psk;
-        disk_.reset();
+        let_go();
         ticket_.reset();
         handshake_->tls_started();
         phase_ = Phase::handshake;

@@ -207,9 +207,13 @@ void Session::send_status(const Operation& operation, const wire::ServerHandshak
                           wire::Ending ending) {
     const wire::Request& asked = operation.asked;
     const Extent everywhere{asked.length, placement()};
-    const std::span<const Extent> extents = context.name == wire::kBaseAllocation
-                                                ? std::span<const Extent>(operation.extents)
-                                                : std::span<const Extent>(&everywhere, 1);
+    std::span<const Extent> extents(&everywhere, 1);
+    if (context.name == wire::kBaseAllocation) {
+        extents = operation.extents;
+    } else if (const auto found = operation.differences.find(context.name);
+               found != operation.differences.end()) {
+        extents = found->second;
+    }
     const auto room = wire::status_size(style_, std::min(extents.size(), kMaxExtents));
     auto memory = std::make_unique_for_overwrite<std::byte[]>(room);
     const wire::StatusQuestion question{asked.length, asked.has(wire::kCommandReqOne)};

@@ -8,6 +8,7 @@
 #include <cstring>
 #include <utility>
 
+#include "nbd-server/disk/disk_difference.h"
 #include "nbd-server/server/read_batch.h"
 #include "nbd-server/server/session.h"
 
@@ -295,6 +296,25 @@ void Session::payload_complete() {
     }
 }
 
+// Of a BLOCK_STATUS, before the disk says the rest. What cannot be compared may differ.
+void Session::compare(Operation& operation) const {
+    if (operation.request.op != Op::extents) {
+        return;
+    }
+    for (std::size_t i = 0; i < contexts_.size(); ++i) {
+        const auto other = others_.find(contexts_[i].name);
+        if (((operation.chosen >> i) & 1) == 0 || other == others_.end()) {
+            continue;
+        }
+        auto& extents = operation.differences[contexts_[i].name];
+        const int error = list_differences(*disk_, *other->second, operation.request.offset,
+                                           operation.request.length, extents);
+        if (error != 0) {
+            extents.assign(1, {.length = operation.request.length, .flags = kDiffers});
+        }
+    }
+}
+
 void Session::run(Operation& operation) {
     ++operations_;
     bytes_under_way_ += operation.request.op == Op::read || operation.request.op == Op::write
@@ -317,8 +337,10 @@ void Session::run(Operation& operation) {
     if (disk_->home_loop() != nullptr) {
         disk_->submit(operation.request);
     } else {
-        service_.workers().run(
-            [disk = disk_.get(), &operation] { disk->submit(operation.request); });
+        service_.workers().run([this, &operation] {
+            compare(operation);
+            disk_->submit(operation.request);
+        });
     }
 }
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "nbd-server/wire/option_data.h"
 
+#include <algorithm>
+
 #include "nbd-server/wire/byte_reader.h"
 #include "nbd-server/wire/text.h"
 
@@ -36,6 +38,20 @@ bool MetaRequest::names(std::string_view context, bool for_selection) const {
         }
     }
     return false;
+}
+
+std::vector<std::string> MetaRequest::with_prefix(std::string_view prefix,
+                                                  std::size_t most) const {
+    std::vector<std::string> found;
+    ByteReader reader(queries);
+    while (reader.ok() && reader.left() != 0 && found.size() < most) {
+        const std::string_view query = reader.take_text(reader.take_u32());
+        if (query.size() > prefix.size() && query.starts_with(prefix) &&
+            is_protocol_string(query) && std::ranges::find(found, query) == found.end()) {
+            found.emplace_back(query);
+        }
+    }
+    return found;
 }
 
 Parsed<InfoRequest> parse_info_request(std::string_view data) {

@@ -12,7 +12,9 @@
 #include <cstdint>
 #include <expected>
 #include <span>
+#include <string>
 #include <string_view>
+#include <vector>
 
 #include "nbd-server/wire/protocol.h"
 
@@ -33,6 +35,9 @@ struct MetaRequest {
     // Whether CONTEXT is asked for: by name, or, when it is not for selection, also by its
     // namespace ("base:") or by no query at all.
     bool names(std::string_view context, bool for_selection) const;
+
+    // The queries that begin with PREFIX and go on, and are protocol strings; the first MOST.
+    std::vector<std::string> with_prefix(std::string_view prefix, std::size_t most) const;
 };
 
 template <class Request>

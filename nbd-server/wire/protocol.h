@@ -198,6 +198,10 @@ inline constexpr std::uint32_t kPlacementLocal = 0;    // on this server
 inline constexpr std::uint32_t kPlacementCached = 1;   // of another server, with a copy here
 inline constexpr std::uint32_t kPlacementRelayed = 2;  // on another server
 
+// Ours: where the disk may have other bytes than OTHER, whose name follows.
+inline constexpr char kDiffPrefix[] = "x-signpost:diff:";
+inline constexpr std::uint32_t kStateDiffers = 1 << 0;
+
 inline constexpr std::uint32_t kErrorPerm = 1;
 inline constexpr std::uint32_t kErrorIo = 5;
 inline constexpr std::uint32_t kErrorNoMemory = 12;

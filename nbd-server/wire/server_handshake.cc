@@ -312,8 +312,10 @@ void ServerHandshake::on_meta_context(std::string data) {
         return refuse(OptionReply::err_invalid, request.error());
     }
     std::string name(request->name);
+    auto diffs = request->with_prefix(kDiffPrefix, kMaxDiffs);
     data_ = std::move(data);
     ask(Question::Kind::open_export, std::move(name), Purpose::meta);
+    question_.diffs = std::move(diffs);
 }
 
 void ServerHandshake::on_ticket(std::string data) {
@@ -325,7 +327,7 @@ void ServerHandshake::on_ticket(std::string data) {
 }
 
 void ServerHandshake::ask(Question::Kind kind, std::string text, Purpose purpose) {
-    question_ = {kind, purpose, std::move(text)};
+    question_ = {kind, purpose, std::move(text), {}};
     outcome_ = Outcome::ask;
 }
 

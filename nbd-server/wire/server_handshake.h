@@ -98,6 +98,9 @@ class ServerHandshake {
         Kind kind = Kind::open_export;
         Purpose purpose = Purpose::info;  // of open_export
         std::string text;                 // a protocol string; as the client sent it
+        // Of Purpose::meta: what it asks for that begins with kDiffPrefix, kMaxDiffs at most. What
+        // of it there is, is to be among the ExportFacts' contexts.
+        std::vector<std::string> diffs{};
     };
 
     struct Context {
@@ -122,6 +125,7 @@ class ServerHandshake {
 
     static constexpr std::uint32_t kMaxOptions = 64;
     static constexpr std::uint32_t kMaxOptionData = 64 * 1024;
+    static constexpr std::size_t kMaxDiffs = 4;
     static constexpr std::uint32_t kMaxSkipped = 1024 * 1024;
 
     explicit ServerHandshake(Settings settings);

@@ -233,6 +233,28 @@ TEST(ServerHandshake, P049_ANamespaceIsAWildcardInList) {
     EXPECT_EQ(listed({"base:allocation"}), (Names{kBaseAllocation}));
 }
 
+// What the server is asked to compare with when the client says OPTION.
+std::vector<std::string> compared_with(const std::string& options) {
+    ServerHandshake server({});
+    std::size_t consumed = 0;
+    const std::string bytes = hello() + option(kStructured) + options;
+    EXPECT_EQ(server.feed(as_span(bytes), consumed), ServerHandshake::Outcome::ask);
+    return server.question().diffs;
+}
+
+TEST(ServerHandshake, DisksToCompareWithAreAskedForByName) {
+    const Names names{"x-signpost:diff:a", "x-signpost:diff:b"};
+    EXPECT_EQ(compared_with(set_meta("disk", {names[0], kBaseAllocation, names[1], names[0]})),
+              names);
+    EXPECT_EQ(compared_with(list_meta("disk", {"x-signpost:diff:", "x-signpost:"})), Names{});
+    EXPECT_EQ(compared_with(set_meta("disk", {std::string("x-signpost:diff:a\0b", 19)})), Names{});
+    EXPECT_EQ(compared_with(
+                  set_meta("disk", {"x-signpost:diff:1", "x-signpost:diff:2", "x-signpost:diff:3",
+                                    "x-signpost:diff:4", "x-signpost:diff:5"}))
+                  .size(),
+              ServerHandshake::kMaxDiffs);
+}
+
 Contexts selected(const std::string& options) {
     return serve(hello() + option(kStructured) + options + go("disk")).settled.contexts;
 }
