@@ -197,6 +197,7 @@ void Parser::add_other_verbs() {
         ->type_name("PATTERN");
     verify->add_flag("--trust-holes", raw.trust_holes,
                      "believe foreign servers, too, that a hole is zero, and do not read it");
+    verb(app, "diff")->add_option("DISK", raw.disks)->required();
     CLI::App* explain = verb(app, "explain");
     explain->add_option("DISK", raw.disk)->required();
     explain->add_flag("--check", raw.check,

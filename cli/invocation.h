@@ -110,6 +110,11 @@ struct VerifyVerb {
     bool trust_holes;
 };
 
+struct DiffVerb {
+    DiskName one;
+    DiskName other;
+};
+
 struct ExplainVerb {
     DiskName disk;
     bool check;
@@ -162,9 +167,9 @@ struct CatalogRebuildVerb {
 using Verb =
     std::variant<ListVerb, FindVerb, WhereVerb, InfoVerb, UriVerb, ServersListVerb, ServersAddVerb,
                  ServersRemoveVerb, ServersDrainVerb, SitesListVerb, SitesCostVerb, AddVerb,
-                 RemoveVerb, ScanVerb, VerifyVerb, ExplainVerb, CopyVerb, RepairVerb, JobsVerb,
-                 JobsCancelVerb, StatusVerb, DoctorVerb, CatalogInitVerb, CatalogExportVerb,
-                 CatalogImportVerb, CatalogMigrateVerb, CatalogRebuildVerb>;
+                 RemoveVerb, ScanVerb, VerifyVerb, DiffVerb, ExplainVerb, CopyVerb, RepairVerb,
+                 JobsVerb, JobsCancelVerb, StatusVerb, DoctorVerb, CatalogInitVerb,
+                 CatalogExportVerb, CatalogImportVerb, CatalogMigrateVerb, CatalogRebuildVerb>;
 
 struct Invocation {
     Options options;

@@ -255,6 +255,21 @@ std::string verify_item_json(const VerifyReport& report) {
                   -1);
 }
 
+std::string diff_json(const DiffReport& report) {
+    Json ranges = Json::array();
+    for (const ByteRange& range : report.ranges) {
+        ranges.push_back({{"offset", range.offset}, {"length", range.length}});
+    }
+    return dumped({{"disk", report.one},
+                   {"other", report.other},
+                   {"size", report.one_size},
+                   {"other_size", report.other_size},
+                   {"bytes_changed", bytes_in(report.ranges)},
+                   {"bytes_read", report.bytes_read},
+                   {"ranges", ranges}},
+                  kIndent);
+}
+
 std::string status_json(const StatusReport& report) {
     Json servers = Json::array();
     for (const Server& server : report.servers) {

@@ -15,6 +15,7 @@
 
 #include "catalog/catalog.h"
 #include "catalog/restore_point.h"
+#include "cli/difference_reading.h"
 #include "cli/probe.h"
 
 namespace signpost {
@@ -51,6 +52,15 @@ struct VerifyReport {
     std::vector<VerifiedLocation> locations;
     bool copies_agree = false;  // all that could be read
     bool writable = false;      // one of these can be written: relays do not count on its digest
+};
+
+struct DiffReport {
+    std::string one;
+    std::string other;
+    std::uint64_t one_size = 0;
+    std::uint64_t other_size = 0;
+    ByteRanges ranges;
+    std::uint64_t bytes_read = 0;  // of each
 };
 
 struct StatusReport {
@@ -145,6 +155,7 @@ std::string drain_json(const std::string& server, bool draining,
                        const std::vector<std::string>& only_copies);
 std::string publish_json(const PublishReport& report);
 std::string verify_item_json(const VerifyReport& report);
+std::string diff_json(const DiffReport& report);
 std::string status_json(const StatusReport& report);
 std::string explain_json(const ExplainReport& report);
 std::string doctor_json(const std::vector<Finding>& findings);

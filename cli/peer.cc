@@ -27,6 +27,7 @@
 #include "catalog/disk_name.h"
 #include "nbd-server/disk/peer_address.h"
 #include "nbd-server/disk/unique_fd.h"
+#include "nbd-server/wire/protocol.h"
 
 namespace signpost {
 
@@ -36,7 +37,7 @@ using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 
 constexpr std::size_t kMaxListedExports = 100'000;
-constexpr std::uint32_t kStateZero = 2;  // NBD_STATE_ZERO of base:allocation
+constexpr std::uint32_t kStateZero = wire::kStateZero;
 constexpr char kAllocation[] = LIBNBD_CONTEXT_BASE_ALLOCATION;
 
 milliseconds left(steady_clock::time_point deadline) {
@@ -142,6 +143,7 @@ struct PendingRead {
 
 struct PendingRuns {
     PeerConnection::RunsDone done;
+    std::string context;
     std::vector<PeerConnection::Run> runs;
 };
 
@@ -158,11 +160,14 @@ int read_ended(void* data, int* error) {
 int runs_came(void* data, const char* context, std::uint64_t offset, std::uint32_t* entries,
               std::size_t count, int* /*error*/) {
     auto& pending = *static_cast<PendingRuns*>(data);
-    if (std::strcmp(context, kAllocation) != 0) {
+    if (pending.context != context) {
         return 0;
     }
+    const bool allocation = pending.context == kAllocation;
     for (std::size_t i = 0; i + 1 < count; i += 2) {
-        pending.runs.push_back({offset, entries[i], (entries[i + 1] & kStateZero) != 0});
+        const std::uint32_t flags = entries[i + 1];
+        pending.runs.push_back({offset, entries[i], allocation && (flags & kStateZero) != 0,
+                                !allocation && (flags & wire::kStateDiffers) != 0});
         offset += entries[i];
     }
     return 0;
@@ -220,7 +225,9 @@ Result<void> PeerConnection::prepare() {
     nbd_handle* handle = handle_.get();
     if (handle == nullptr || ::nbd_set_opt_mode(handle, true) == -1 ||
         ::nbd_set_full_info(handle, true) == -1 ||
-        ::nbd_add_meta_context(handle, kAllocation) == -1) {
+        ::nbd_add_meta_context(handle, kAllocation) == -1 ||
+        (!settings_.differs_from.empty() &&
+         ::nbd_add_meta_context(handle, difference_context().c_str()) == -1)) {
         return lost("cannot be asked");
     }
     if (!uri_.tls) {
@@ -438,6 +445,8 @@ Result<ExportFacts> PeerConnection::facts() const {
     facts.structured_replies = ::nbd_get_structured_replies_negotiated(handle) == 1;
     facts.tls = ::nbd_get_tls_negotiated(handle) == 1;
     facts.allocation = ::nbd_can_meta_context(handle, kAllocation) == 1;
+    facts.differences = !settings_.differs_from.empty() &&
+                        ::nbd_can_meta_context(handle, difference_context().c_str()) == 1;
     const std::int64_t minimum = ::nbd_get_block_size(handle, LIBNBD_SIZE_MINIMUM);
     const std::int64_t maximum = ::nbd_get_block_size(handle, LIBNBD_SIZE_MAXIMUM);
     facts.minimum_block = static_cast<std::uint32_t>(std::max<std::int64_t>(minimum, 1));
@@ -459,7 +468,21 @@ Result<void> PeerConnection::start_read(std::span<std::byte> buffer, std::uint64
 }
 
 Result<void> PeerConnection::start_runs(std::uint64_t offset, std::uint64_t length, RunsDone done) {
-    auto pending = std::make_unique<PendingRuns>(std::move(done), std::vector<Run>{});
+    return start_status(kAllocation, offset, length, std::move(done));
+}
+
+Result<void> PeerConnection::start_differences(std::uint64_t offset, std::uint64_t length,
+                                               RunsDone done) {
+    return start_status(difference_context(), offset, length, std::move(done));
+}
+
+std::string PeerConnection::difference_context() const {
+    return wire::kDiffPrefix + settings_.differs_from;
+}
+
+Result<void> PeerConnection::start_status(const std::string& context, std::uint64_t offset,
+                                          std::uint64_t length, RunsDone done) {
+    auto pending = std::make_unique<PendingRuns>(std::move(done), context, std::vector<Run>{});
     PendingRuns* shared = pending.release();
     const nbd_extent_callback came = {.callback = runs_came, .user_data = shared, .free = nullptr};
     const nbd_completion_callback ended = {

@@ -40,6 +40,7 @@ struct PeerSettings {
     std::chrono::milliseconds connect{1000};    // name look-up, and again for each address
     std::chrono::milliseconds handshake{2000};  // greeting and TLS
     std::chrono::milliseconds answer{2000};     // each option after that
+    std::string differs_from{};                 // a disk, for start_differences()
 };
 
 struct ExportFacts {
@@ -52,21 +53,23 @@ struct ExportFacts {
     bool multi_conn = false;
     bool structured_replies = false;
     bool tls = false;
-    bool allocation = false;  // base:allocation was granted; known after open()
+    bool allocation = false;   // base:allocation was granted; known after open()
+    bool differences = false;  // start_differences() can be used; known after open()
     std::uint32_t minimum_block = 1;
     std::uint32_t maximum_payload = 0;  // 0: the server does not say
     std::string description;
 };
 
 class PeerConnection {
- public:
+   public:
     using ReadDone = std::move_only_function<void(int error)>;
 
-    // One run of equal allocation; offsets as asked.
+    // One run of equal status; offsets as asked.
     struct Run {
         std::uint64_t offset;
         std::uint64_t length;
-        bool zero;
+        bool zero;     // of start_runs()
+        bool differs;  // of start_differences()
     };
     using RunsDone = std::move_only_function<void(int error, const std::vector<Run>& runs)>;
 
@@ -88,6 +91,8 @@ class PeerConnection {
     // DONE runs inside turn(), with 0 or an errno value. OFFSET and length lie within the export.
     Result<void> start_read(std::span<std::byte> buffer, std::uint64_t offset, ReadDone done);
     Result<void> start_runs(std::uint64_t offset, std::uint64_t length, RunsDone done);
+    // Where the export may have other bytes than the disk that the settings name.
+    Result<void> start_differences(std::uint64_t offset, std::uint64_t length, RunsDone done);
 
     // Moves bytes and completes requests; waits at most WAIT for the server.
     Result<void> turn(std::chrono::milliseconds wait);
@@ -95,7 +100,7 @@ class PeerConnection {
     // Ends the connection: what is under way is dropped, no `done` runs any more.
     void close();
 
- private:
+   private:
     struct CloseHandle {
         void operator()(nbd_handle* handle) const;
     };
@@ -115,6 +120,9 @@ class PeerConnection {
     // Gives the connection up when the option is not DONE in time.
     Result<void> wait_for_option(const bool& done, const char* what);
     std::unexpected<Error> lost(const char* what) const;
+    std::string difference_context() const;
+    Result<void> start_status(const std::string& context, std::uint64_t offset,
+                              std::uint64_t length, RunsDone done);
 
     NbdUri uri_;
     PeerSettings settings_;

@@ -311,6 +311,21 @@ Outcome<std::uint64_t> parse_rate(std::string_view text) {
     return *number << shift;
 }
 
+Outcome<Verb> diff(const RawArguments& raw) {
+    if (raw.disks.size() != 2) {
+        return usage("diff takes two disks: signpost diff DISK DISK");
+    }
+    auto one = parse_disk(raw.disks[0]);
+    if (!one) {
+        return std::unexpected(one.error());
+    }
+    auto other = parse_disk(raw.disks[1]);
+    if (!other) {
+        return std::unexpected(other.error());
+    }
+    return DiffVerb{std::move(*one), std::move(*other)};
+}
+
 template <JobKind kind>
 Outcome<Verb> copy(const RawArguments& raw) {
     auto disk = parse_disk(raw.disk);
@@ -412,6 +427,7 @@ Outcome<Verb> take_verb(const RawArguments& raw) {
         {"add", add},
         {"scan", scan},
         {"verify", verify},
+        {"diff", diff},
         {"copy", copy<JobKind::copy>},
         {"move", copy<JobKind::move>},
         {"repair", repair},

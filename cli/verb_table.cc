@@ -74,6 +74,10 @@ constexpr std::array kVerbs{
              "signpost verify web01/vda\n"
              "signpost verify --server alpha --glob 'web*'\n"
              "signpost verify --json\n"},
+    VerbInfo{"diff", "", "DISK DISK", "show where two disks, or two points of one, differ",
+             "no-header tls-certificates tls-psk tls-username",
+             "signpost diff web01/vda@2026-11-20T02:00:03 web01/vda@2026-11-21T02:00:02\n"
+             "signpost diff web01/vda web02/vda --json | jq .bytes_changed\n"},
     VerbInfo{"explain", "", "DISK", "show how a server finds a disk, step by step, and why",
              "no-header columns tls-certificates tls-psk tls-username",
              "signpost explain web01/vda\n"

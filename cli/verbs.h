@@ -42,6 +42,7 @@ VerbResult run(const Context& context, const AddVerb& verb);
 VerbResult run(const Context& context, const RemoveVerb& verb);
 VerbResult run(const Context& context, const ScanVerb& verb);
 VerbResult run(const Context& context, const VerifyVerb& verb);
+VerbResult run(const Context& context, const DiffVerb& verb);
 VerbResult run(const Context& context, const ExplainVerb& verb);
 VerbResult run(const Context& context, const CopyVerb& verb);
 VerbResult run(const Context& context, const RepairVerb& verb);

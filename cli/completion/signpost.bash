@@ -4,8 +4,8 @@
 # Completion of signpost(1) for bash: verbs, options, and the names of disks and servers, which the
 # command itself gives. A catalog that does not answer completes nothing.
 
-_signpost_verbs='ls list find where which info uri servers sites add rm scan verify explain copy move
-    repair jobs status doctor catalog'
+_signpost_verbs='ls list find where which info uri servers sites add rm scan verify diff explain copy
+    move repair jobs status doctor catalog'
 _signpost_options='--catalog --json --json=lines --server --bytes --color --help'
 
 # The command as typed, with its --catalog if there is one.
@@ -49,6 +49,7 @@ _signpost_options_of() {
     find) echo "$table --limit" ;;
     where | which | explain) echo "$table --check $tls" ;;
     info | doctor) echo "$tls" ;;
+    diff) echo "--no-header $tls" ;;
     verify) echo "--no-header --glob --trust-holes $tls" ;;
     'servers add') echo "--foreign --site --priority --class --dry-run $tls" ;;
     'servers drain') echo '--off --wait --dry-run' ;;
@@ -118,8 +119,8 @@ _signpost_argument() {
         [[ $place == 0 ]] &&
             _signpost_words "cancel $(_signpost_ask jobs -H -o id)" "$current"
         ;;
-    ls | list | where | which | info | uri | rm | verify | explain | copy | move | repair)
-        [[ $place == 0 || $verb == verify ]] && _signpost_disks "$current"
+    ls | list | where | which | info | uri | rm | verify | diff | explain | copy | move | repair)
+        [[ $place == 0 || $verb == verify || $verb == diff ]] && _signpost_disks "$current"
         ;;
     'servers rm' | 'servers add' | 'servers drain')
         [[ $place == 0 ]] && _signpost_servers "$current"

@@ -10,7 +10,6 @@
 #include <filesystem>
 
 #include "nbd-server/disk/backing_chain.h"
-#include "nbd-server/disk/backup_set.h"
 #include "nbd-server/disk/beneath.h"
 #include "nbd-server/disk/image_fingerprint.h"
 #include "nbd-server/disk/repository_parts.h"
