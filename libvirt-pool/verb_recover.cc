@@ -14,6 +14,7 @@
 #include <iterator>
 #include <thread>
 
+#include "catalog/point_search.h"
 #include "libvirt-pool/disk_start.h"
 #include "libvirt-pool/machine_xml.h"
 #include "libvirt-pool/pool_verbs.h"
@@ -57,6 +58,8 @@ class Recovering {
 
    private:
     Outcome<void> plan();
+    Outcome<DiskRecord> disk_to_recover(Catalog& catalog, const DiskName& name,
+                                        const DiskName* before) const;
     Outcome<std::vector<std::string>> targets() const;
     Outcome<void> check_servers() const;
     Outcome<std::string> new_xml() const;
@@ -99,6 +102,38 @@ Outcome<std::vector<std::string>> Recovering::targets() const {
     return names;
 }
 
+// What NAME means: perhaps a restore point, and then the one that an earlier call has taken
+// (BEFORE; null: there was none), although there may be a newer one by now.
+Outcome<DiskRecord> Recovering::disk_to_recover(Catalog& catalog, const DiskName& name,
+                                                const DiskName* before) const {
+    Result<DiskName> meant = name;
+    const auto point = before == nullptr ? std::nullopt : RestorePoint::of(*before);
+    if (point && newest_meant(PointWish::of(name), {NamedPoint{*point, *before}}) != nullptr) {
+        meant = *before;
+    } else {
+        meant = meant_disk(catalog, name);
+    }
+    if (!meant && meant.error().code == Errc::not_found) {
+        return failure(ExitCode::no_such_disk,
+                       fmt::format("{}; `signpost find` looks for names", meant.error().message));
+    }
+    const auto found = meant ? catalog.find(*meant) : std::unexpected(meant.error());
+    if (!found) {
+        return std::unexpected(catalog_failure(found.error()));
+    }
+    if (!*found) {
+        return failure(ExitCode::no_such_disk,
+                       fmt::format("no server has disk {} any more; `signpost find` looks for "
+                                   "names",
+                                   escaped(meant->str())));
+    }
+    if (*meant != name) {
+        context_.console.note(fmt::format("signpost-pool: {}: its newest point, {}",
+                                          escaped(name.str()), escaped(meant->str())));
+    }
+    return std::move(**found);
+}
+
 Outcome<void> Recovering::plan() {
     if (!verb_.xml.empty()) {
         auto xml = read_xml(verb_.xml);
@@ -112,23 +147,20 @@ Outcome<void> Recovering::plan() {
     if (!names || !catalog) {
         return std::unexpected(names ? catalog.error() : names.error());
     }
-    recovery_ = {verb_.machine, verb_.live, {}};
-    for (std::size_t i = 0; i < verb_.disks.size(); ++i) {
-        const auto found = (*catalog)->find(verb_.disks[i]);
-        if (!found) {
-            return std::unexpected(catalog_failure(found.error()));
-        }
-        if (!*found) {
-            return failure(ExitCode::no_such_disk,
-                           fmt::format("no server has a disk {}; `signpost find` looks for names",
-                                       escaped(verb_.disks[i].str())));
-        }
-        recovery_.disks.push_back(
-            {verb_.disks[i], (*names)[i], volume_terms(**found, pool_.settings.via)});
-    }
     const auto begun = read_recovery(pool_.directory.records(), verb_.machine);
     if (!begun && begun.error().code != Errc::not_found) {
         return std::unexpected(pool_failure(begun.error()));
+    }
+    recovery_ = {verb_.machine, verb_.live, {}};
+    for (std::size_t i = 0; i < verb_.disks.size(); ++i) {
+        const DiskName* const before =
+            begun && i < begun->disks.size() ? &begun->disks[i].disk : nullptr;
+        auto found = disk_to_recover(**catalog, verb_.disks[i], before);
+        if (!found) {
+            return std::unexpected(found.error());
+        }
+        recovery_.disks.push_back(
+            {found->name, (*names)[i], volume_terms(*found, pool_.settings.via)});
     }
     begun_ = begun.has_value();
     if (begun && *begun != recovery_) {

@@ -48,7 +48,7 @@ for verb in hydrate commit resume; do
 done
 refused 3 "machine nobody was not brought back" "virsh undefine" abandon nobody --yes
 refused 3 "no volume of disk four" "signpost ls" attach vm four
-refused 3 "no server has a disk four" "signpost find" recover four --name new
+refused 3 "no server has disk four" "signpost find" recover four --name new
 refused 3 "four.qcow2" "signpost-pool status" repair four.qcow2
 refused 3 "pool none" "signpost-pool define" sync --pool none
 refused 3 "pool none" "signpost-pool define" attach vm one --pool none
