@@ -98,8 +98,15 @@ class GivingUp {
                                     "backup set",
                                     job_.target, parts_.server));
         }
+        // The layer below would take its name, and pass for a newer state of the disk.
+        if (image.layer) {
+            return fail(Errc::conflict,
+                        fmt::format("the copy on {} stands, and {} keeps its image, which is one "
+                                    "of a chain of layers: they stay together",
+                                    job_.target, parts_.server));
+        }
         for (const auto& [base, disk] : parts_.repositories.scan().backing) {
-            if (base.repository == file.repository && base.path == file.path) {
+            if (disk != job_.disk && base.repository == file.repository && base.path == file.path) {
                 return fail(Errc::conflict,
                             fmt::format("the copy on {} stands, and {} keeps its image, on which "
                                         "the one of {} is based",

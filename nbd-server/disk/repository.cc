@@ -184,7 +184,8 @@ Result<OpenImage> RepositorySet::open(const LocatedImage& where) const {
                      .chain = std::move(chain->files),
                      .size = chain->size,
                      .writable = chain->writable,
-                     .fingerprint = std::move(*fingerprint)};
+                     .fingerprint = std::move(*fingerprint),
+                     .layer = !where.layers.empty()};
 }
 
 }  // namespace signpost

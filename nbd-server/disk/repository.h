@@ -57,6 +57,7 @@ struct OpenImage {
     std::uint64_t size = 0;        // virtual size in bytes
     bool writable = false;
     std::string fingerprint;  // see image_fingerprint.h
+    bool layer = false;       // of a chain: others have their names by it
 
     ImageFormat format() const { return chain.front().format; }
 };
