@@ -117,6 +117,7 @@ class Session final : private EventLoop::Watcher,
     void reached(const Result<void>& answer);
     void accept();
     bool open_others();
+    std::shared_ptr<Disk> open_other(const std::string& context);
     void others_opened(std::map<std::string, std::shared_ptr<Disk>> others);
     void refuse_export(const Error& why);
     void audit_opened(std::string_view refusal);

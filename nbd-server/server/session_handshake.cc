@@ -285,29 +285,23 @@ void Session::reached(const Result<void>& answer) {
 // itself and this client may read. True: the answer comes later.
 bool Session::open_others() {
     const auto& diffs = handshake_->question().diffs;
-    if (diffs.empty() || diffs == diffs_asked_ || !can_be_compared(*disk_)) {
+    if (diffs.empty() || diffs == diffs_asked_) {
         return false;
     }
     diffs_asked_ = diffs;
+    if (!can_be_compared(*disk_)) {
+        service_.log().info(
+            fmt::format("session {} {}: '{}' is not compared with others: it is "
+                        "relayed, or may be written to",
+                        number_, asker().str(), escaped(opened_name_)));
+        return false;
+    }
     begin_question();
     service_.workers().run([self = shared_from_this(), diffs] {
         std::map<std::string, std::shared_ptr<Disk>> others;
         for (const std::string& context : diffs) {
-            const std::string name = disk_in(context.substr(std::strlen(wire::kDiffPrefix)));
-            const Access access = decide(self->policy_->access, self->asker(), name);
-            if (name.empty() || access.right == Right::deny || self->ticket_) {
-                continue;
-            }
-            auto disk =
-                self->service_.federation().open(std::string(ExportName::kLocalPrefix) + name,
-                                                 false, self->service_.asker_of(self->client_));
-            if (disk && can_be_compared(**disk)) {
-                others.emplace(context, std::move(*disk));
-            } else {
-                self->service_.log().info(fmt::format(
-                    "session {} {}: '{}' cannot be compared with '{}': {}", self->number_,
-                    self->asker().str(), escaped(self->opened_name_), escaped(name),
-                    disk ? "it may be written to" : disk.error().message));
+            if (auto other = self->open_other(context)) {
+                others.emplace(context, std::move(other));
             }
         }
         self->home_->loop().post([self, others = std::move(others)]() mutable {
@@ -315,6 +309,24 @@ bool Session::open_others() {
         });
     });
     return true;
+}
+
+// On a worker. Null: it is not to be had.
+std::shared_ptr<Disk> Session::open_other(const std::string& context) {
+    const std::string name = disk_in(context.substr(std::strlen(wire::kDiffPrefix)));
+    const Access access = decide(policy_->access, asker(), name);
+    Result<std::shared_ptr<Disk>> disk =
+        access.right == Right::deny || ticket_
+            ? fail(Errc::denied, "not permitted")
+            : service_.federation().open(std::string(ExportName::kLocalPrefix) + name, false,
+                                         service_.asker_of(client_));
+    if (disk && can_be_compared(**disk)) {
+        return std::move(*disk);
+    }
+    service_.log().info(fmt::format("session {} {}: '{}' cannot be compared with '{}': {}", number_,
+                                    asker().str(), escaped(opened_name_), escaped(name),
+                                    disk ? "it may be written to" : disk.error().message));
+    return nullptr;
 }
 
 void Session::others_opened(std::map<std::string, std::shared_ptr<Disk>> others) {

@@ -67,13 +67,16 @@ void Run::answer() {
     } else if (question.kind == Kind::ticket) {
         first == 'g' ? server.accept_ticket() : server.refuse_ticket(question.text);
     } else if (first == 'd' || first == '\0') {
+        std::vector<std::string> contexts{kBaseAllocation, kPlacement};
+        require(question.diffs.size() <= ServerHandshake::kMaxDiffs);
+        contexts.insert(contexts.end(), question.diffs.begin(), question.diffs.end());
         server.answer_export(ExportFacts{.size = std::uint64_t{1} << question.text.size() % 64,
                                          .flags = 0xffff,
                                          .minimum_block = first == 'd' ? 1u : 512u,
                                          .demand_block_size = question.text.ends_with("!"),
                                          .name = "the disk",
                                          .description = question.text,
-                                         .contexts = {kBaseAllocation, kPlacement}});
+                                         .contexts = std::move(contexts)});
     } else {
         const auto code = first == 't' ? OptionReply::err_tls_reqd : OptionReply::err_unknown;
         server.answer_export(Refusal{code, question.text});
