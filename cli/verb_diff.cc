@@ -227,11 +227,11 @@ VerbResult run(const Context& context, const DiffVerb& verb) {
     if (const auto servers = view->servers(); !servers) {
         return std::unexpected(servers.error());
     }
-    const auto first = view->disk(verb.one);
+    const auto first = meant_disk(*view, context.console, verb.one);
     if (!first) {
         return std::unexpected(first.error());
     }
-    const auto second = view->disk(verb.other);
+    const auto second = meant_disk(*view, context.console, verb.other);
     if (!second) {
         return std::unexpected(second.error());
     }

@@ -315,11 +315,12 @@ bool Session::open_others() {
 std::shared_ptr<Disk> Session::open_other(const std::string& context) {
     const std::string name = disk_in(context.substr(std::strlen(wire::kDiffPrefix)));
     const Access access = decide(policy_->access, asker(), name);
+    Asker who = service_.asker_of(client_);
+    who.may_open = [this](const DiskName& point) { return may_see(point.str()); };
     Result<std::shared_ptr<Disk>> disk =
         access.right == Right::deny || ticket_
             ? fail(Errc::denied, "not permitted")
-            : service_.federation().open(std::string(ExportName::kLocalPrefix) + name, false,
-                                         service_.asker_of(client_));
+            : service_.federation().open(std::string(ExportName::kLocalPrefix) + name, false, who);
     if (disk && can_be_compared(**disk)) {
         return std::move(*disk);
     }
