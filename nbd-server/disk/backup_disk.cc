@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <chrono>
 #include <utility>
 
 #include "nbd-server/disk/chain_disk.h"
@@ -18,6 +19,8 @@ namespace {
 
 constexpr std::size_t kKeptPieces = 4 << 20;  // some 100 MB
 constexpr std::size_t kKeptIndexes = 4096;
+constexpr unsigned kMostReading = 4;  // opens of other disks need threads, too
+constexpr std::chrono::seconds kPatience{2};
 constexpr std::size_t kUnpackedMost = 64 << 20;  // one of the largest blocks, two of the usual
 constexpr std::uint64_t kGranule = 64 << 10;     // what QEMU's bitmaps count
 
@@ -66,7 +69,6 @@ Result<BackupIndex> read_index(int fd) {
 }  // namespace
 
 std::shared_ptr<BackupIndexes::Kept> BackupIndexes::find(const std::string& state) {
-    const std::lock_guard lock(mutex_);
     const auto found =
         std::ranges::find(kept_, state, [](const auto& kept) { return kept->state; });
     if (found == kept_.end()) {
@@ -78,15 +80,13 @@ std::shared_ptr<BackupIndexes::Kept> BackupIndexes::find(const std::string& stat
     return kept_.front();
 }
 
-void BackupIndexes::count(Kept& kept, std::size_t pieces) {
-    const std::lock_guard lock(mutex_);
-    kept.pieces = pieces;
-    std::size_t all = 0;
-    for (const auto& one : kept_) {
-        all += one->pieces;
+void BackupIndexes::drop_oldest() {
+    std::size_t pieces = 0;
+    for (const auto& kept : kept_) {
+        pieces += kept->index ? kept->index->pieces() : 0;
     }
-    while (kept_.size() > 1 && (all > kKeptPieces || kept_.size() > kKeptIndexes)) {
-        all -= kept_.back()->pieces;
+    while (kept_.size() > 1 && (pieces > kKeptPieces || kept_.size() > kKeptIndexes)) {
+        pieces -= kept_.back()->index ? kept_.back()->index->pieces() : 0;
         kept_.pop_back();
     }
 }
@@ -96,16 +96,31 @@ Result<BackupIndexes::Index> BackupIndexes::get(int fd) {
     if (!state) {
         return std::unexpected(state.error());
     }
+    std::unique_lock lock(mutex_);
     const auto kept = find(*state);
-    const std::lock_guard lock(kept->reading);
-    if (!kept->index) {
-        auto read = read_index(fd);
-        if (!read) {
-            return std::unexpected(read.error());
-        }
-        kept->index = std::make_shared<const BackupIndex>(std::move(*read));
-        count(*kept, kept->index->pieces());
+    const auto may_go_on = [&] {
+        return kept->index || (!kept->reading && reading_ < kMostReading);
+    };
+    if (!ended_.wait_for(lock, kPatience, may_go_on)) {
+        return fail(Errc::unavailable,
+                    "is being read for the first time, which takes a while: try again");
     }
+    if (kept->index) {
+        return kept->index;
+    }
+    kept->reading = true;
+    ++reading_;
+    lock.unlock();
+    auto read = read_index(fd);
+    lock.lock();
+    kept->reading = false;
+    --reading_;
+    ended_.notify_all();
+    if (!read) {
+        return std::unexpected(read.error());
+    }
+    kept->index = std::make_shared<const BackupIndex>(std::move(*read));
+    drop_oldest();
     return kept->index;
 }
 

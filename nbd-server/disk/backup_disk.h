@@ -5,12 +5,13 @@
 //
 // To know where in a file what is, all of its frames have to be visited once. So the indexes of the
 // last files are kept, as long as a file is what it was; opens of one file at the same time read it
-// once.
+// once, and few are read at the same time.
 //
 // Lifetime and threads: as Disk; BackupIndexes from any thread.
 
 #pragma once
 
+#include <condition_variable>
 #include <cstddef>
 #include <list>
 #include <memory>
@@ -28,21 +29,23 @@ class BackupIndexes {
    public:
     using Index = std::shared_ptr<const BackupIndex>;
 
-    // The message of an error goes after the file's name.
+    // Who asks for one that another is reading waits for it, but not for long: unavailable. The
+    // message of an error goes after the file's name.
     Result<Index> get(int fd);
 
    private:
     struct Kept {
         std::string state;  // which file, and as it was when
-        std::mutex reading;
-        Index index;             // guarded by `reading`
-        std::size_t pieces = 0;  // guarded by mutex_
+        bool reading = false;
+        Index index;
     };
 
     std::shared_ptr<Kept> find(const std::string& state);
-    void count(Kept& kept, std::size_t pieces);
+    void drop_oldest();
 
-    std::mutex mutex_;                       // guards the list; never held while one is read
+    std::mutex mutex_;  // guards all below, and what is kept; not held while one is read
+    std::condition_variable ended_;
+    unsigned reading_ = 0;
     std::list<std::shared_ptr<Kept>> kept_;  // the last used first
 };
 

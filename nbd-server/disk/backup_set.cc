@@ -87,7 +87,9 @@ Result<Member> open_member(const Repository& repository, const std::string& path
     }
     auto meta = read_backup_meta(image_bytes(file->fd.get(), file->size));
     if (!meta) {
-        return std::unexpected(meta.error());
+        // Half a beginning says nothing yet; when it is whole, somebody looks again.
+        return file->being_written ? fail(Errc::not_found, "it is still being written")
+                                   : std::unexpected(meta.error());
     }
     if (meta->stream && meta->disk != name->disk) {
         return fail(Errc::invalid, fmt::format("it is called one of disk {}, and says {}",

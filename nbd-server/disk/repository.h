@@ -143,8 +143,7 @@ class RepositorySet {
     Scan scan(const ScanOptions& options) const;
 
     // The name that the file at WHERE gives by its path and the patterns or, where it is of a
-    // backup set, by what it says itself; its rules may be broken (invalid), or the file. Empty: it
-    // gives none.
+    // backup set, by what it says itself; that may be broken (invalid). Empty: it is no image's.
     std::optional<Result<DiskName>> name_of(const RepositoryPath& where) const;
 
     // Disks that may have a layer there: those whose file's name the name of WHERE goes on from.

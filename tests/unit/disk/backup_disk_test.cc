@@ -11,6 +11,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <thread>
 #include <vector>
 
 #include "nbd-server/wire/protocol.h"
@@ -168,6 +169,43 @@ TEST_F(BackupDiskTest, AtTheRootOfARepositoryNamesHaveNoColon) {
     tree_.write("vda.full.data", BackupBytes().data(0, "full").bytes());
     EXPECT_EQ(scanned(), std::vector<std::string>{"vda@20261120T020003"});
     EXPECT_EQ(read("vda@20261120T020003", 0, 4), "full");
+}
+
+TEST_F(BackupDiskTest, ManyReadersGetTheSame) {
+    std::string content;
+    BackupBytes full;
+    for (char c = 'a'; c < 'i'; ++c) {
+        const std::string block(100'000, c);
+        full.block(content.size(), block);
+        content += block;
+    }
+    tree_.write(kFull, full.bytes());
+    tree_.write("web01/vda.inc.virtnbdbackup.1.data",
+                BackupBytes::increment(1, "2026-11-21T02:00:00").data(50, "X").bytes());
+    std::string changed = content;
+    changed[50] = 'X';
+    std::vector<std::jthread> readers;
+    for (unsigned i = 0; i < 8; ++i) {
+        readers.emplace_back([&, i] {
+            const auto disk = open(i % 2 == 0 ? kFullPoint : "web01/vda@2026-11-21T02:00:00");
+            ASSERT_TRUE(disk) << disk.error().message;
+            for (std::size_t at = 0; at < content.size(); at += 70'000) {
+                const std::size_t length = std::min<std::size_t>(70'000, content.size() - at);
+                EXPECT_TRUE(read(**disk, at, length) ==
+                            (i % 2 == 0 ? content : changed).substr(at, length));
+            }
+        });
+    }
+}
+
+TEST_F(BackupDiskTest, AFileThatIsBeingCopiedIsNotComplainedOf) {
+    const std::string whole = BackupBytes().data(0, "full").bytes();
+    tree_.write(kFull, "");
+    const UniqueFd copy(::open(tree_.path(kFull).c_str(), O_WRONLY | O_CLOEXEC));
+    ASSERT_EQ(::write(copy.get(), whole.data(), 60), 60);
+    const auto scan = set().scan();
+    EXPECT_TRUE(scan.images.empty());
+    EXPECT_TRUE(scan.refusals.empty()) << scan.refusals.front();
 }
 
 // ---- what does not belong together
