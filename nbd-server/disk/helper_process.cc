@@ -40,6 +40,7 @@ struct ChildPlan {
     std::vector<int> sources;  // the child's descriptors 0, 1, 2, ... are copies of these
     std::vector<int> copies;   // room for as many
     bool has_ruleset = false;  // the last of the sources is one
+    bool confines_itself = false;
     pid_t parent = -1;
 };
 
@@ -103,7 +104,9 @@ void leave_network() {
     if (!arrange_descriptors(plan)) {
         ::_exit(kHelperNotExecuted);
     }
-    leave_network();
+    if (!plan.confines_itself) {
+        leave_network();
+    }
     ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
     if (plan.has_ruleset) {
         const int ruleset = static_cast<int>(plan.sources.size()) - 1;
@@ -194,7 +197,10 @@ Result<SpawnedHelper> spawn_helper(const HelperCommand& command) {
     const UniqueFd errors_in(ends[1]);
     ::fcntl(helper.errors.get(), F_SETFL, O_NONBLOCK);
 
-    const UniqueFd ruleset = make_ruleset(command.files, command.writes_files, command.program);
+    const UniqueFd ruleset =
+        command.confines_itself
+            ? UniqueFd()
+            : make_ruleset(command.files, command.writes_files, command.program);
     std::vector<std::string> arguments{command.program};
     arguments.insert(arguments.end(), command.arguments.begin(), command.arguments.end());
     std::vector<std::string> environment = helper_environment();
@@ -207,6 +213,7 @@ Result<SpawnedHelper> spawn_helper(const HelperCommand& command) {
     plan.sources = {null.get(), null.get(), errors_in.get(), command.listener};
     plan.sources.insert(plan.sources.end(), command.files.begin(), command.files.end());
     plan.has_ruleset = static_cast<bool>(ruleset);
+    plan.confines_itself = command.confines_itself;
     if (plan.has_ruleset) {
         plan.sources.push_back(ruleset.get());
     }

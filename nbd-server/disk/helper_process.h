@@ -30,6 +30,7 @@ struct HelperCommand {
     int listener = -1;                   // in the helper: 3
     std::vector<int> files;              // in the helper: 4, 5, ...
     bool writes_files = false;
+    bool confines_itself = false;  // it makes a world of its own first, which our rules forbid
 };
 
 struct SpawnedHelper {
