@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// GrubStage reads the file systems that The Sleuth Kit does not, by GRUB's tools over FUSE: XFS,
+// btrfs, volume groups, encrypted partitions. It is a process in namespaces of its own, as the user
+// nobody if root began it: a root directory with programs, read-only, no network, and no process
+// but its own, all of which end with it.
+//
+// The volumes are files of a FUSE mount that the command serves. What GRUB finds in them are
+// devices, numbered in the order in which they are listed; a Volume of this reader is such a
+// number. GRUB knows sizes and times, but neither owners nor permissions, and it follows symbolic
+// links itself.
+//
+// Threads: one.
+
+#pragma once
+
+#include "files/disk_link.h"
+
+namespace signpost::files {
+
+// What the command line of the process says.
+struct StageWishes {
+    unsigned volumes = 0;
+    bool encrypted = false;  // the passphrase is on descriptor kKeyFile
+};
+
+inline constexpr int kKeyFile = 4;
+
+// Sends the FUSE descriptor on SOCKET, and answers questions. Returns a line when there can be no
+// such process here.
+std::string serve_by_grub(int socket, const StageWishes& wishes);
+
+}  // namespace signpost::files
