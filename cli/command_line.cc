@@ -36,6 +36,7 @@ struct Parser {
     void add_server_verbs();
     void add_repository_verbs();
     void add_job_verbs();
+    void add_file_verbs();
     void add_other_verbs();
 
     RawArguments raw;
@@ -52,6 +53,7 @@ Parser::Parser() {
     add_server_verbs();
     add_repository_verbs();
     add_job_verbs();
+    add_file_verbs();
     add_other_verbs();
 }
 
@@ -188,6 +190,38 @@ void Parser::add_job_verbs() {
     jobs->add_option("ID", raw.job);
     jobs->require_subcommand(0, 1);
     verb(*jobs, "jobs cancel")->add_option("ID", raw.job)->required();
+}
+
+void Parser::add_file_verbs() {
+    CLI::App* files = app.add_subcommand("files", "list and fetch files of a disk");
+    files->fallthrough();
+    files->require_subcommand(1);
+    CLI::App* list = verb(*files, "files ls");
+    list->add_flag("-l,--long", raw.details, "permissions, owner, size and time, too");
+    list->add_flag("-R,--recursive", raw.recursive, "and all that is beneath it");
+    CLI::App* cat = verb(*files, "files cat");
+    CLI::App* get = verb(*files, "files get");
+    CLI::App* find = verb(*files, "files find");
+    CLI::App* mount = verb(app, "mount");
+    for (CLI::App* sub : {list, cat, get, find, mount}) {
+        sub->add_option("PLACE", raw.place)->required();
+        sub->add_option("--with", raw.with, "another disk of the same volume group")
+            ->type_name("DISK");
+        sub->add_option("--key", raw.key, "file with the passphrase of an encrypted partition")
+            ->type_name("FILE");
+        sub->add_flag("-v,--verbose", raw.verbose, "say how the file system is read");
+    }
+    for (CLI::App* sub : {list, cat, get, find}) {
+        sub->add_flag("--deleted", raw.deleted, "names that were deleted, too");
+    }
+    mount->add_option("DIR", raw.directory)->required();
+    mount->add_flag("--background", raw.background, "return when it is mounted");
+    get->add_option("DEST", raw.destination);
+    get->add_flag("-r,--recursive", raw.recursive, "a directory with all that is beneath it");
+    get->add_flag("--tar", raw.tar, "a tar archive, into DEST or to standard output");
+    get->add_flag("--force", raw.force, "replace files that are there");
+    find->add_option("NAME", raw.text);
+    find->add_flag("--all-points", raw.all_points, "on the disk and each restore point of it");
 }
 
 void Parser::add_other_verbs() {
@@ -338,6 +372,8 @@ Choice choice_of(const CLI::App& app) {
         choice.verb = "servers list";
     } else if (choice.verb == "sites") {
         choice.verb = "sites list";
+    } else if (choice.verb == "files") {
+        choice.verb = "files ls";
     } else if (choice.verb == "catalog") {
         choice.verb = "catalog init";
     }

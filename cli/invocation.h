@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "catalog/records.h"
+#include "cli/disk_place.h"
 #include "cli/job_plan.h"
 #include "cli/peer.h"
 #include "nbd-server/disk/point_patterns.h"
@@ -142,6 +143,52 @@ struct JobsCancelVerb {
     std::string id;
 };
 
+// What the file systems of a disk need beyond it.
+struct GuestSources {
+    std::vector<DiskPlace> with;  // other disks of the same volume group
+    std::string key_file;         // of an encrypted partition; empty: none
+    bool verbose = false;
+};
+
+struct MountVerb {
+    DiskPlace place;
+    std::string directory;
+    bool background;
+    GuestSources sources;
+};
+
+struct FilesListVerb {
+    DiskPlace place;
+    bool details;
+    bool recursive;
+    bool deleted;
+    GuestSources sources;
+};
+
+struct FilesCatVerb {
+    DiskPlace place;
+    bool deleted;
+    GuestSources sources;
+};
+
+struct FilesGetVerb {
+    DiskPlace place;
+    std::string destination;  // empty: the current directory; with tar: standard output
+    bool recursive;
+    bool tar;
+    bool force;
+    bool deleted;
+    GuestSources sources;
+};
+
+struct FilesFindVerb {
+    DiskPlace place;
+    std::string name;  // a pattern; empty: the place's own path is one
+    bool all_points;
+    bool deleted;
+    GuestSources sources;
+};
+
 struct StatusVerb {};
 struct DoctorVerb {};
 struct CatalogInitVerb {};
@@ -168,8 +215,9 @@ using Verb =
     std::variant<ListVerb, FindVerb, WhereVerb, InfoVerb, UriVerb, ServersListVerb, ServersAddVerb,
                  ServersRemoveVerb, ServersDrainVerb, SitesListVerb, SitesCostVerb, AddVerb,
                  RemoveVerb, ScanVerb, VerifyVerb, DiffVerb, ExplainVerb, CopyVerb, RepairVerb,
-                 JobsVerb, JobsCancelVerb, StatusVerb, DoctorVerb, CatalogInitVerb,
-                 CatalogExportVerb, CatalogImportVerb, CatalogMigrateVerb, CatalogRebuildVerb>;
+                 JobsVerb, JobsCancelVerb, FilesListVerb, FilesCatVerb, FilesGetVerb, FilesFindVerb,
+                 MountVerb, StatusVerb, DoctorVerb, CatalogInitVerb, CatalogExportVerb,
+                 CatalogImportVerb, CatalogMigrateVerb, CatalogRebuildVerb>;
 
 struct Invocation {
     Options options;

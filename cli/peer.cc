@@ -333,6 +333,29 @@ Result<void> PeerConnection::turn(milliseconds wait) {
     return {};
 }
 
+pollfd PeerConnection::waiting() const {
+    const unsigned direction = handle_ ? ::nbd_aio_get_direction(handle_.get()) : 0;
+    const int events = ((direction & LIBNBD_AIO_DIRECTION_READ) != 0 ? POLLIN : 0) |
+                       ((direction & LIBNBD_AIO_DIRECTION_WRITE) != 0 ? POLLOUT : 0);
+    return {handle_ ? ::nbd_aio_get_fd(handle_.get()) : -1, static_cast<short>(events), 0};
+}
+
+Result<void> PeerConnection::moved(short events) {
+    if (!handle_ || (events & (POLLERR | POLLNVAL)) != 0) {
+        return lost("connection lost");
+    }
+    int moved = 0;
+    // One of them: after the first the connection may wait for something else.
+    if ((events & (POLLIN | POLLHUP)) != 0) {
+        moved = ::nbd_aio_notify_read(handle_.get());
+    } else if ((events & POLLOUT) != 0) {
+        moved = ::nbd_aio_notify_write(handle_.get());
+    }
+    const bool over =
+        ::nbd_aio_is_dead(handle_.get()) == 1 || ::nbd_aio_is_closed(handle_.get()) == 1;
+    return moved == -1 || over ? Result<void>(lost("connection lost")) : Result<void>();
+}
+
 Result<void> PeerConnection::wait_for_option(const bool& done, const char* what) {
     const auto deadline = steady_clock::now() + settings_.answer;
     Result<void> waited;

@@ -14,6 +14,8 @@
 
 #pragma once
 
+#include <poll.h>
+
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -96,6 +98,10 @@ class PeerConnection {
 
     // Moves bytes and completes requests; waits at most WAIT for the server.
     Result<void> turn(std::chrono::milliseconds wait);
+
+    // The same for a caller that waits for other things, too: what to poll for, and what came.
+    pollfd waiting() const;
+    Result<void> moved(short events);
 
     // Ends the connection: what is under way is dropped, no `done` runs any more.
     void close();

@@ -401,6 +401,93 @@ Outcome<Verb> catalog_migrate(const RawArguments& raw) {
     return CatalogMigrateVerb{raw.to};
 }
 
+Outcome<DiskPlace> parse_place(const RawArguments& raw) {
+    auto place = DiskPlace::parse(raw.place);
+    return place ? Outcome<DiskPlace>(std::move(*place)) : usage(place.error().message);
+}
+
+Outcome<GuestSources> parse_sources(const RawArguments& raw) {
+    GuestSources sources{{}, raw.key, raw.verbose};
+    for (const std::string& text : raw.with) {
+        auto place = DiskPlace::parse(text.ends_with(':') ? text : text + ":");
+        if (!place || place->part || !place->logical.empty() || !place->path.empty()) {
+            return usage(fmt::format("--with {}: another disk, as web01/vdb", escaped(text)));
+        }
+        sources.with.push_back(std::move(*place));
+    }
+    return sources;
+}
+
+// PLACE, made a verb with what else there is to say.
+template <class Make>
+Outcome<Verb> place_verb(const RawArguments& raw, Outcome<DiskPlace> place, Make make) {
+    if (!place) {
+        return std::unexpected(place.error());
+    }
+    auto sources = parse_sources(raw);
+    if (!sources) {
+        return std::unexpected(sources.error());
+    }
+    return make(std::move(*place), std::move(*sources));
+}
+
+Outcome<Verb> mount(const RawArguments& raw) {
+    auto place = DiskPlace::parse(raw.place);
+    if (!place) {  // the disk alone is enough
+        place = DiskPlace::parse(raw.place + ":");
+    }
+    if (!place || !place->path.empty()) {
+        return usage(
+            fmt::format("{}: which disk? as web01/vda or web01/vda:2", escaped(raw.place)));
+    }
+    return place_verb(raw, std::move(*place), [&](DiskPlace where, GuestSources sources) {
+        return MountVerb{std::move(where), raw.directory, raw.background, std::move(sources)};
+    });
+}
+
+Outcome<Verb> files_list(const RawArguments& raw) {
+    return place_verb(raw, parse_place(raw), [&](DiskPlace place, GuestSources sources) {
+        return FilesListVerb{std::move(place), raw.details, raw.recursive, raw.deleted,
+                             std::move(sources)};
+    });
+}
+
+// A place that is a file.
+Outcome<DiskPlace> parse_file_place(const RawArguments& raw) {
+    auto place = parse_place(raw);
+    if (place && place->path.empty()) {
+        return usage(
+            fmt::format("{}: which file? as {}/etc/hosts", escaped(raw.place), escaped(raw.place)));
+    }
+    return place;
+}
+
+Outcome<Verb> files_cat(const RawArguments& raw) {
+    return place_verb(raw, parse_file_place(raw), [&](DiskPlace place, GuestSources sources) {
+        return FilesCatVerb{std::move(place), raw.deleted, std::move(sources)};
+    });
+}
+
+Outcome<Verb> files_get(const RawArguments& raw) {
+    return place_verb(raw, parse_file_place(raw), [&](DiskPlace place, GuestSources sources) {
+        return FilesGetVerb{std::move(place), raw.destination, raw.recursive,     raw.tar,
+                            raw.force,        raw.deleted,     std::move(sources)};
+    });
+}
+
+Outcome<Verb> files_find(const RawArguments& raw) {
+    auto place = raw.text.empty() ? parse_file_place(raw) : parse_place(raw);
+    if (place && raw.all_points && !std::holds_alternative<DiskName>(place->disk)) {
+        return usage(
+            "--all-points: the restore points of a disk are known to the catalog, so name the "
+            "disk, not a URI");
+    }
+    return place_verb(raw, std::move(place), [&](DiskPlace where, GuestSources sources) {
+        return FilesFindVerb{std::move(where), raw.text, raw.all_points, raw.deleted,
+                             std::move(sources)};
+    });
+}
+
 Outcome<Verb> take_verb(const RawArguments& raw) {
     using Make = Outcome<Verb> (*)(const RawArguments&);
     struct Entry {
@@ -433,6 +520,11 @@ Outcome<Verb> take_verb(const RawArguments& raw) {
         {"repair", repair},
         {"jobs", jobs<JobsVerb>},
         {"jobs cancel", jobs<JobsCancelVerb>},
+        {"files ls", files_list},
+        {"files cat", files_cat},
+        {"files get", files_get},
+        {"files find", files_find},
+        {"mount", mount},
         {"status", [](const RawArguments&) -> Outcome<Verb> { return StatusVerb{}; }},
         {"doctor", [](const RawArguments&) -> Outcome<Verb> { return DoctorVerb{}; }},
         {"catalog init", [](const RawArguments&) -> Outcome<Verb> { return CatalogInitVerb{}; }},

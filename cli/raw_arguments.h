@@ -35,7 +35,12 @@ struct RawArguments {
     std::string source, rate, job, copies, config, glob, priority_class, site_a, site_b, cost;
     std::vector<std::string> disks, directories, from, points;
     bool check = false, foreign = false, prune = false, trust_holes = false, merge = false;
+    std::string place, destination, directory, key;
+    std::vector<std::string> with;
+    bool background = false, verbose = false;
     bool detach = false, off = false, wait = false, list_points = false;
+    bool details = false, recursive = false, deleted = false, tar = false, force = false;
+    bool all_points = false;
 };
 
 // Fails with usage.

@@ -100,6 +100,28 @@ constexpr std::array kVerbs{
              "signpost jobs --json | jq -r '.[] | select(.state == \"failed\") | .message'\n"},
     VerbInfo{"jobs cancel", "", "ID", "end a copy or move", "dry-run",
              "signpost jobs cancel 1f0c\n"},
+    VerbInfo{"files ls", "", "DISK:[PART:]PATH", "list a directory of a disk, or its partitions",
+             "no-header columns tls-certificates tls-psk tls-username",
+             "signpost files ls web01/vda:\n"
+             "signpost files ls web01/vda:/etc -l\n"
+             "signpost files ls web01/vda@2026-11-20T02:00:p2:/var/lib --json\n"},
+    VerbInfo{"files cat", "", "DISK:[PART:]PATH", "write a file of a disk to standard output",
+             "tls-certificates tls-psk tls-username",
+             "signpost files cat web01/vda:/etc/fstab\n"},
+    VerbInfo{"files get", "", "DISK:[PART:]PATH [DEST]", "fetch a file or directory of a disk",
+             "tls-certificates tls-psk tls-username",
+             "signpost files get web01/vda:/var/lib/app/data.db\n"
+             "signpost files get -r web01/vda:2:/etc/nginx restored/\n"
+             "signpost files get --tar web01/vda:/home | zstd >home.tar.zst\n"},
+    VerbInfo{"files find", "", "DISK:[PART:]PATH [NAME]", "look for files on a disk, by name",
+             "no-header columns tls-certificates tls-psk tls-username",
+             "signpost files find web01/vda:/etc '*.conf'\n"
+             "signpost files find --all-points web01/vda:/etc/foo.conf\n"},
+    VerbInfo{"mount", "", "DISK[:PART] DIR", "show the files of a disk in a directory, read-only",
+             "tls-certificates tls-psk tls-username",
+             "signpost mount web01/vda /mnt\n"
+             "signpost mount web01/vda@2026-11-20T02:00:p2 ~/restore --background\n"
+             "fusermount3 -u ~/restore\n"},
     VerbInfo{"status", "", "", "show the catalog and the servers on one screen", "no-header",
              "signpost status\n"
              "signpost status --json | jq .single_copy_disks\n"},

@@ -9,6 +9,7 @@
 
 #include "catalog/point_search.h"
 #include "catalog/resolver.h"
+#include "cli/disk_door.h"
 #include "cli/federation_view.h"
 #include "cli/json_output.h"
 #include "cli/verbs.h"
@@ -217,12 +218,6 @@ void print_info(const Context& context, const DiskReport& report) {
     }
 }
 
-// The server to ask for the disk, and how.
-struct Door {
-    std::string server;
-    NbdUri uri;
-};
-
 Outcome<Door> door_of_server(const FederationView& view, const DiskRecord& disk,
                              std::string_view name) {
     const Server* server = view.server(name);
@@ -280,6 +275,14 @@ Outcome<Door> best_door(const FederationView& view, const DiskRecord& disk) {
 }
 
 }  // namespace
+
+Outcome<Door> disk_door(FederationView& view, const DiskRecord& disk) {
+    if (const auto servers = view.servers(); !servers) {
+        return std::unexpected(servers.error());
+    }
+    return view.options().server_given ? door_of_server(view, disk, view.options().own_server)
+                                       : best_door(view, disk);
+}
 
 VerbResult run(const Context& context, const WhereVerb& verb) {
     if (const auto checked = check_columns(context.options.table.columns, kColumns); !checked) {
@@ -343,12 +346,7 @@ VerbResult run(const Context& context, const UriVerb& verb) {
     if (!disk) {
         return std::unexpected(disk.error());
     }
-    if (const auto servers = view->servers(); !servers) {
-        return std::unexpected(servers.error());
-    }
-    const auto door = context.options.server_given
-                          ? door_of_server(*view, *disk, context.options.own_server)
-                          : best_door(*view, *disk);
+    const auto door = disk_door(*view, *disk);
     if (!door) {
         return std::unexpected(door.error());
     }

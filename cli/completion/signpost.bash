@@ -5,7 +5,7 @@
 # command itself gives. A catalog that does not answer completes nothing.
 
 _signpost_verbs='ls list find where which info uri servers sites add rm scan verify diff explain copy
-    move repair jobs status doctor catalog'
+    move repair jobs files mount status doctor catalog'
 _signpost_options='--catalog --json --json=lines --server --bytes --color --help'
 
 # The command as typed, with its --catalog if there is one.
@@ -44,6 +44,7 @@ _signpost_servers() {
 # The options that a verb has beyond those of all.
 _signpost_options_of() {
     local tls='--tls-certificates --tls-psk --tls-username' table='--no-header --columns'
+    local guest="--with --key --verbose $tls"
     case $1 in
     ls | list) echo "$table --limit --points" ;;
     find) echo "$table --limit" ;;
@@ -61,6 +62,11 @@ _signpost_options_of() {
     repair) echo '--copies --config --rate --detach --dry-run' ;;
     jobs) echo "$table" ;;
     'jobs cancel') echo '--dry-run' ;;
+    'files ls') echo "$table --long --recursive --deleted $guest" ;;
+    'files cat') echo "--deleted $guest" ;;
+    mount) echo "--background $guest" ;;
+    'files get') echo "--recursive --tar --force --deleted $guest" ;;
+    'files find') echo "$table --all-points --deleted $guest" ;;
     status) echo '--no-header' ;;
     'catalog import') echo '--merge' ;;
     'catalog rebuild') echo '--from --merge' ;;
@@ -77,7 +83,7 @@ _signpost_verb() {
         case $word in
         --catalog | --server | --uri | --color | --columns | -o | --limit | --site | --priority | \
             --class | --glob | --repository | --tls-certificates | --tls-psk | --tls-username | --to | \
-            --from | --rate | --copies | --config)
+            --from | --rate | --copies | --config | --with | --key)
             i=$((i + 1))
             while [[ ${COMP_WORDS[i]} == [=:] || ${COMP_WORDS[i + 1]-} == [=:] ]] &&
                 ((i + 1 < COMP_CWORD)); do
@@ -95,6 +101,8 @@ _signpost_verb() {
                 verb="catalog $word"
             elif [[ $verb == jobs && $place == 0 && $word == cancel ]]; then
                 verb='jobs cancel'
+            elif [[ $verb == files && $place == 0 && $word == @(ls|cat|get|find) ]]; then
+                verb="files $word"
             elif [[ $verb == sites && $place == 0 && $word == @(list|cost) ]]; then
                 verb="sites $word"
             else
@@ -111,6 +119,7 @@ _signpost_argument() {
     '') _signpost_words "$_signpost_verbs" "$current" ;;
     servers) _signpost_words 'list add rm drain' "$current" ;;
     sites) _signpost_words 'list cost' "$current" ;;
+    files) _signpost_words 'ls cat get find' "$current" ;;
     catalog) _signpost_words 'init export import migrate rebuild' "$current" ;;
     'catalog import' | 'catalog export' | 'catalog migrate')
         [[ $place == 0 ]] && mapfile -t COMPREPLY < <(compgen -f -- "$current")
@@ -121,6 +130,21 @@ _signpost_argument() {
         ;;
     ls | list | where | which | info | uri | rm | verify | diff | explain | copy | move | repair)
         [[ $place == 0 || $verb == verify || $verb == diff ]] && _signpost_disks "$current"
+        ;;
+    mount)
+        case $place in
+        0) _signpost_disks "$current" ;;
+        1) mapfile -t COMPREPLY < <(compgen -d -- "$current") ;;
+        esac
+        ;;
+    'files ls' | 'files cat' | 'files get' | 'files find')
+        if [[ $place == 0 ]]; then
+            compopt -o nospace
+            _signpost_disks "$current"
+            COMPREPLY=("${COMPREPLY[@]/%/:}")
+        elif [[ $verb == 'files get' ]]; then
+            mapfile -t COMPREPLY < <(compgen -f -- "$current")
+        fi
         ;;
     'servers rm' | 'servers add' | 'servers drain')
         [[ $place == 0 ]] && _signpost_servers "$current"
@@ -156,6 +180,7 @@ _signpost() {
     _signpost_verb
     case $previous in
     --server | --to) _signpost_servers "$current" ;;
+    --with) _signpost_disks "$current" ;;
     --from)
         case $verb in
         'catalog rebuild') mapfile -t COMPREPLY < <(compgen -d -- "$current") ;;
@@ -166,7 +191,7 @@ _signpost() {
     --class)
         _signpost_words 'global-high site-high site-normal site-low global-low' "$current"
         ;;
-    --catalog | --tls-psk | --config) mapfile -t COMPREPLY < <(compgen -f -- "$current") ;;
+    --catalog | --tls-psk | --config | --key) mapfile -t COMPREPLY < <(compgen -f -- "$current") ;;
     --repository | --tls-certificates) mapfile -t COMPREPLY < <(compgen -d -- "$current") ;;
     --uri | --columns | -o | --limit | --site | --priority | --glob | --tls-username | --rate | \
         --copies) ;;

@@ -1,0 +1,464 @@
+// SPDX-License-Identifier: BSD-3-Clause
+
+#include "cli/guest_disk.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <charconv>
+#include <utility>
+
+#include "cli/disk_door.h"
+#include "terminal/text.h"
+
+namespace signpost {
+
+namespace {
+
+Outcome<NbdUri> address_of(const Context& context, const DiskPlace& place) {
+    if (const auto* uri = std::get_if<NbdUri>(&place.disk)) {
+        return *uri;
+    }
+    auto view = FederationView::open(context.options, CatalogUse::read);
+    if (!view) {
+        return std::unexpected(view.error());
+    }
+    const auto disk = view->disk(std::get<DiskName>(place.disk));
+    if (!disk) {
+        return std::unexpected(disk.error());
+    }
+    auto door = disk_door(*view, *disk);
+    return door ? Outcome<NbdUri>(std::move(door->uri)) : std::unexpected(door.error());
+}
+
+Outcome<std::unique_ptr<DiskBlocks>> open_blocks(const Context& context, const NbdUri& uri) {
+    // A relay that dials others first takes its time.
+    auto connection = PeerConnection::connect(
+        uri, {.tls = context.options.tls, .answer = std::chrono::milliseconds(15'000)});
+    if (!connection) {
+        return std::unexpected(peer_failure(connection.error()));
+    }
+    const auto facts = connection->open(uri.export_name);
+    if (!facts) {
+        return std::unexpected(peer_failure(facts.error()));
+    }
+    return std::make_unique<DiskBlocks>(std::move(*connection), *facts);
+}
+
+ExitCode exit_code(Errc code) {
+    switch (code) {
+        case Errc::not_found:
+            return ExitCode::no_such_disk;
+        case Errc::unavailable:
+            return ExitCode::peer_unreachable;
+        case Errc::conflict:
+            return ExitCode::conflict;
+        case Errc::denied:
+            return ExitCode::denied;
+        default:
+            return ExitCode::failed;
+    }
+}
+
+// How far two names are apart, in changed characters; more than MOST is not counted.
+std::size_t distance(std::string_view a, std::string_view b) {
+    std::vector<std::size_t> row(b.size() + 1);
+    for (std::size_t j = 0; j <= b.size(); ++j) {
+        row[j] = j;
+    }
+    for (std::size_t i = 1; i <= a.size(); ++i) {
+        std::size_t diagonal = row[0]++;
+        for (std::size_t j = 1; j <= b.size(); ++j) {
+            const std::size_t changed = diagonal + (a[i - 1] == b[j - 1] ? 0 : 1);
+            diagonal = row[j];
+            row[j] = std::min({row[j] + 1, row[j - 1] + 1, changed});
+        }
+    }
+    return row.back();
+}
+
+std::string shown(const GuestVolume& volume) {
+    return fmt::format(
+        "{} ({}{}{})", volume.name.empty() ? "the whole disk" : escaped(volume.name),
+        volume.what.file_system.empty() ? "unknown" : escaped(volume.what.file_system),
+        volume.what.label.empty() ? "" : ", ", escaped(volume.what.label, 40));
+}
+
+std::string name_of(const files::Partition& partition) {
+    return partition.number == 0 ? "" : fmt::format("p{}", partition.number);
+}
+
+// What GRUB reads, by libblkid's names. Of the groups and the encrypted it is what lies within.
+constexpr std::string_view kByGrub[] = {"xfs",      "btrfs",      "f2fs",    "jfs",   "nilfs2",
+                                        "reiserfs", "minix",      "udf",     "romfs", "bfs",
+                                        "befs",     "zfs_member", "squashfs"};
+constexpr std::string_view kGroups[] = {"LVM2_member", "linux_raid_member"};
+constexpr std::string_view kEncrypted[] = {"crypto_LUKS"};
+
+template <std::size_t N>
+bool is_one_of(const std::string_view (&names)[N], std::string_view name) {
+    return std::ranges::find(names, name) != std::end(names);
+}
+
+bool is_read_by_grub(const files::Partition& partition) {
+    return is_one_of(kByGrub, partition.file_system);
+}
+
+bool holds_others(const files::Partition& partition) {
+    return is_one_of(kGroups, partition.file_system) ||
+           is_one_of(kEncrypted, partition.file_system);
+}
+
+// "lvm/vg0-home--dir" is volume home-dir of group vg0: a hyphen of a name is said twice.
+std::string logical_name(std::string_view device) {
+    if (!device.starts_with("lvm/")) {
+        return std::string(device);
+    }
+    device.remove_prefix(4);
+    std::string name;
+    for (std::size_t i = 0; i < device.size(); ++i) {
+        const bool hyphen = device[i] == '-';
+        const bool twice = hyphen && device.substr(i).starts_with("--");
+        name += hyphen && !twice ? '/' : device[i];
+        i += twice ? 1 : 0;
+    }
+    return name;
+}
+
+}  // namespace
+
+Outcome<std::unique_ptr<GuestDisk>> GuestDisk::open(const Context& context, const DiskPlace& place,
+                                                    const GuestSources& sources) {
+    std::unique_ptr<GuestDisk> disk(new GuestDisk(context, sources));
+    disk->name_ = place.disk_text();
+    if (auto added = disk->add(place); !added) {
+        return std::unexpected(added.error());
+    }
+    for (const DiskPlace& other : sources.with) {
+        if (auto added = disk->add(other); !added) {
+            return std::unexpected(added.error());
+        }
+    }
+    return disk;
+}
+
+Outcome<void> GuestDisk::add(const DiskPlace& place) {
+    auto uri = address_of(context_, place);
+    if (!uri) {
+        return std::unexpected(uri.error());
+    }
+    auto blocks = open_blocks(context_, *uri);
+    if (!blocks) {
+        return std::unexpected(blocks.error());
+    }
+    auto reader = FileReader::start(**blocks);
+    if (!reader) {
+        return std::unexpected(peer_failure(reader.error()));
+    }
+    disks_.push_back({place.disk_text(), std::move(*uri), std::move(*blocks), std::move(*reader)});
+    return {};
+}
+
+Failure GuestDisk::about(const std::string& path, const Error& error) const {
+    return {exit_code(error.code),
+            fmt::format("{}:{}: {}", escaped(name_), escaped(path), error.message)};
+}
+
+Outcome<void> GuestDisk::look() {
+    if (looked_) {
+        return {};
+    }
+    const auto partitions = disks_.front().reader->partitions();
+    if (!partitions) {
+        return std::unexpected(about("", partitions.error()));
+    }
+    for (const files::Partition& partition : *partitions) {
+        FileReader* reader = partition.readable ? disks_.front().reader.get() : nullptr;
+        volumes_.push_back({name_of(partition), partition, reader, partition.volume, false});
+    }
+    looked_ = true;
+    return {};
+}
+
+bool GuestDisk::needs_stage(const files::Partition& partition) const {
+    return is_read_by_grub(partition) || is_one_of(kGroups, partition.file_system) ||
+           (is_one_of(kEncrypted, partition.file_system) && !sources_.key_file.empty());
+}
+
+// Hands all that GRUB may read to it, once. What hinders it is kept for who needs it.
+Outcome<void> GuestDisk::stage() {
+    if (std::exchange(staged_, true)) {
+        return {};
+    }
+    std::vector<RawVolume> slices;
+    std::vector<std::string> names;  // of the slices; of other disks they have none
+    for (OneDisk& disk : disks_) {
+        const bool is_first = &disk == &disks_.front();
+        const auto partitions = disk.reader->partitions();
+        if (!partitions) {
+            return std::unexpected(about("", partitions.error()));
+        }
+        for (const files::Partition& each : *partitions) {
+            if (needs_stage(each)) {
+                slices.push_back({disk.blocks.get(), each.volume.start, each.volume.length});
+                names.push_back(is_first ? name_of(each) : "-");
+            }
+        }
+    }
+    if (slices.empty()) {
+        return {};
+    }
+    auto grub = FileReader::start_grub(std::move(slices), sources_.key_file);
+    const auto devices = grub
+                             ? (*grub)->partitions()
+                             : Result<std::vector<files::Partition>>(std::unexpected(grub.error()));
+    if (!devices) {
+        stage_trouble_ = devices.error().message;
+        return {};
+    }
+    grub_ = std::move(*grub);
+    take_devices(*devices, names);
+    return {};
+}
+
+// "loop3" is the fourth slice itself; another device is one that GRUB has made of the slices.
+void GuestDisk::take_devices(const std::vector<files::Partition>& devices,
+                             const std::vector<std::string>& slices) {
+    for (const files::Partition& device : devices) {
+        std::string_view number = device.name;
+        std::size_t slice = slices.size();
+        if (number.starts_with("loop")) {
+            number.remove_prefix(4);
+            std::from_chars(number.data(), number.data() + number.size(), slice);
+        }
+        if (slice >= slices.size()) {
+            volumes_.push_back(
+                {logical_name(device.name), device, grub_.get(), device.volume, true});
+            continue;
+        }
+        const auto native = std::ranges::find(volumes_, slices[slice], &GuestVolume::name);
+        if (native != volumes_.end() && native->reader == nullptr) {
+            native->reader = grub_.get();
+            native->address = device.volume;
+        }
+    }
+}
+
+Outcome<std::vector<GuestVolume>> GuestDisk::all_volumes() {
+    if (auto looked = look(); !looked) {
+        return std::unexpected(looked.error());
+    }
+    const bool has_groups = std::ranges::any_of(volumes_, [this](const GuestVolume& volume) {
+        return holds_others(volume.what) && needs_stage(volume.what);
+    });
+    if (has_groups) {
+        if (auto staged = stage(); !staged) {
+            return std::unexpected(staged.error());
+        }
+        if (!stage_trouble_.empty()) {
+            context_.console.note(fmt::format("signpost: {}: {}", escaped(name_), stage_trouble_));
+        }
+    }
+    auto volumes = volumes_;
+    for (GuestVolume& volume : volumes) {
+        volume.what.readable = volume.what.readable || is_read_by_grub(volume.what);
+    }
+    return volumes;
+}
+
+std::string GuestDisk::volume_list() const {
+    std::vector<std::string> texts;
+    for (const GuestVolume& volume : volumes_) {
+        texts.push_back(shown(volume));
+    }
+    return fmt::format("{}", fmt::join(texts, ", "));
+}
+
+Failure GuestDisk::nothing_to_read(const DiskPlace& place,
+                                   const std::vector<GuestVolume>& there) const {
+    const auto encrypted = std::ranges::find_if(there, [](const GuestVolume& volume) {
+        return is_one_of(kEncrypted, volume.what.file_system);
+    });
+    if (encrypted != there.end() && sources_.key_file.empty()) {
+        return {ExitCode::failed,
+                fmt::format("{}: {} is encrypted; give --key FILE, which holds the passphrase",
+                            escaped(name_), shown(*encrypted))};
+    }
+    if (!stage_trouble_.empty()) {
+        return {ExitCode::failed,
+                fmt::format("{}: {}; or try: guestfish --ro -i -a '{}'", escaped(name_),
+                            stage_trouble_, disks_.front().uri.str())};
+    }
+    const bool is_one = there.size() == 1 && place.logical.empty();
+    return {ExitCode::failed,
+            fmt::format("{}: no file system that can be read here: {}; perhaps by: guestfish --ro "
+                        "-i -a '{}'",
+                        escaped(name_), is_one ? shown(there.front()) : volume_list(),
+                        disks_.front().uri.str())};
+}
+
+// Those that a place may mean. Of a partition that holds others it is these.
+Outcome<std::vector<GuestVolume>> GuestDisk::candidates(const DiskPlace& place, bool staged) {
+    std::vector<GuestVolume> named;
+    for (const GuestVolume& volume : volumes_) {
+        const bool is_meant = !place.logical.empty() ? volume.name == place.logical
+                              : place.part ? volume.name == fmt::format("p{}", *place.part)
+                                           : true;
+        if (is_meant) {
+            named.push_back(volume);
+        }
+    }
+    if (place.part && !named.empty() && holds_others(named.front().what)) {
+        const GuestVolume outer = std::move(named.front());
+        named = volumes_;
+        std::erase_if(named, [](const GuestVolume& volume) { return !volume.within; });
+        if (named.empty()) {
+            named.push_back(outer);
+        }
+    }
+    if (named.empty() && staged) {
+        return failure(
+            ExitCode::no_such_disk,
+            fmt::format("{} has no partition {}; it has {}{}{}", escaped(name_),
+                        place.part ? fmt::format("p{}", *place.part) : place.logical, volume_list(),
+                        stage_trouble_.empty() ? "" : "; ", stage_trouble_));
+    }
+    std::vector<GuestVolume> readable = named;
+    std::erase_if(readable, [](const GuestVolume& volume) { return volume.reader == nullptr; });
+    if (readable.empty() && staged) {
+        return std::unexpected(nothing_to_read(place, named));
+    }
+    return readable;
+}
+
+Outcome<std::vector<GuestFile>> GuestDisk::find_among(const std::vector<GuestVolume>& among,
+                                                      const DiskPlace& place, bool follow,
+                                                      bool deleted) {
+    const std::string path = place.path.empty() ? "/" : place.path;
+    std::vector<GuestFile> found;
+    for (const GuestVolume& volume : among) {
+        auto entry = volume.reader->find({volume.address, path, follow, deleted});
+        if (entry) {
+            say_route(volume);
+            found.push_back({volume.reader, volume.address, path, std::move(*entry)});
+        } else if (entry.error().code != Errc::not_found) {
+            return std::unexpected(about(path, entry.error()));
+        }
+    }
+    return found;
+}
+
+void GuestDisk::say_route(const GuestVolume& volume) const {
+    if (sources_.verbose) {
+        context_.console.note(
+            fmt::format("{}: {} is read by {}", escaped(name_), shown(volume),
+                        volume.reader == grub_.get() ? "GRUB, over FUSE" : "The Sleuth Kit"));
+    }
+}
+
+Outcome<GuestVolume> GuestDisk::choose(const DiskPlace& place) {
+    if (auto looked = look(); !looked) {
+        return std::unexpected(looked.error());
+    }
+    auto among = candidates(place, false);
+    const bool named = place.part || !place.logical.empty();
+    if (among && (among->empty() || !named)) {
+        if (auto staged = stage(); !staged) {
+            return std::unexpected(staged.error());
+        }
+        among = candidates(place, true);
+    }
+    if (!among) {
+        return std::unexpected(among.error());
+    }
+    if (among->size() > 1) {
+        return failure(ExitCode::usage, fmt::format("{} has more than one file system; say which, "
+                                                    "as {}:{}: {}",
+                                                    escaped(name_), escaped(name_),
+                                                    escaped(among->front().name), volume_list()));
+    }
+    say_route(among->front());
+    return std::move(among->front());
+}
+
+Outcome<GuestFile> GuestDisk::find(const DiskPlace& place, bool follow, bool deleted) {
+    if (auto looked = look(); !looked) {
+        return std::unexpected(looked.error());
+    }
+    const std::string path = place.path.empty() ? "/" : place.path;
+    auto among = candidates(place, false);
+    auto found = among ? find_among(*among, place, follow, deleted)
+                       : Outcome<std::vector<GuestFile>>(std::unexpected(among.error()));
+    // Every file system has a root, so that one says nothing.
+    const bool is_enough =
+        found && !found->empty() && (place.part || !place.logical.empty() || path != "/");
+    const bool has_more = !staged_ && std::ranges::any_of(volumes_, [this](const auto& volume) {
+        return needs_stage(volume.what);
+    });
+    if (found && !is_enough && (has_more || found->empty())) {
+        if (auto staged = stage(); !staged) {
+            return std::unexpected(staged.error());
+        }
+        among = candidates(place, true);
+        found = among ? find_among(*among, place, follow, deleted)
+                      : Outcome<std::vector<GuestFile>>(std::unexpected(among.error()));
+    }
+    if (!found) {
+        return std::unexpected(found.error());
+    }
+    if (found->size() > 1) {
+        return failure(ExitCode::usage,
+                       fmt::format("{} is on more than one of the partitions of {}; say which, as "
+                                   "{}:{}:{}: {}",
+                                   escaped(path), escaped(name_), escaped(name_),
+                                   escaped(among->front().name), escaped(path), volume_list()));
+    }
+    if (found->empty()) {
+        return std::unexpected(
+            among->size() == 1
+                ? no_such_file(place, among->front())
+                : Failure{ExitCode::no_such_disk,
+                          fmt::format("{} is on none of the partitions of {}: {}", escaped(path),
+                                      escaped(name_), volume_list())});
+    }
+    return std::move(found->front());
+}
+
+// With the names that come nearest.
+Failure GuestDisk::no_such_file(const DiskPlace& place, const GuestVolume& volume) {
+    std::string path = place.path;
+    while (path.size() > 1 && path.ends_with('/')) {
+        path.pop_back();
+    }
+    const std::size_t slash = path.rfind('/');
+    const std::string directory = slash == 0 || slash == path.npos ? "/" : path.substr(0, slash);
+    const std::string name = path.substr(slash == path.npos ? 0 : slash + 1);
+    std::string message = fmt::format("{}: no such file: {}", escaped(name_), escaped(place.path));
+    const auto there = volume.reader->find({volume.address, directory, true, false});
+    if (!there) {
+        return {ExitCode::no_such_disk,
+                fmt::format("{}; {} is not there either", message, escaped(directory))};
+    }
+    std::vector<std::pair<std::size_t, std::string>> near;
+    const auto listed = volume.reader->list(
+        {volume.address, there->inode, false, false}, [&](const files::Entry& entry) {
+            const bool comparable = entry.name.size() < 100 && name.size() < 100;
+            const std::size_t apart = comparable ? distance(name, entry.name) : name.size();
+            if (apart <= 2 + name.size() / 4) {
+                near.emplace_back(apart, escaped(entry.name));
+            }
+        });
+    std::ranges::sort(near);
+    if (listed && !near.empty()) {
+        near.resize(std::min<std::size_t>(near.size(), 3));
+        std::vector<std::string> names;
+        for (auto& [apart, text] : near) {
+            names.push_back(std::move(text));
+        }
+        message += fmt::format("; there is {}", fmt::join(names, ", "));
+    }
+    return {ExitCode::no_such_disk, message};
+}
+
+}  // namespace signpost
