@@ -206,7 +206,8 @@ void Parser::add_file_verbs() {
     for (CLI::App* sub : {list, cat, get, find, mount}) {
         sub->add_option("PLACE", raw.place)->required();
         sub->add_option("--with", raw.with, "another disk of the same volume group")
-            ->type_name("DISK");
+            ->type_name("DISK")
+            ->allow_extra_args(false);
         sub->add_option("--key", raw.key, "file with the passphrase of an encrypted partition")
             ->type_name("FILE");
         sub->add_flag("-v,--verbose", raw.verbose, "say how the file system is read");

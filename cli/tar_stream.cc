@@ -7,6 +7,8 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <cerrno>
+#include <clocale>
 
 #include "catalog/disk_name.h"
 
@@ -122,10 +124,10 @@ std::unexpected<Error> TarStream::trouble() const {
 }
 
 Result<std::unique_ptr<TarStream>> TarStream::open(int fd) {
+    // Names that are UTF-8 are said to be; others go as the bytes that they are.
+    std::setlocale(LC_CTYPE, "C.UTF-8");
     std::unique_ptr<TarStream> tar(new TarStream(::archive_write_new()));
     if (!tar->stream_ || ::archive_write_set_format_pax_restricted(tar->stream_.get()) != 0 ||
-        // Names are bytes, in whatever encoding.
-        ::archive_write_set_options(tar->stream_.get(), "hdrcharset=BINARY") < ARCHIVE_WARN ||
         ::archive_write_set_bytes_in_last_block(tar->stream_.get(), 1) != 0 ||
         ::archive_write_open_fd(tar->stream_.get(), fd) != 0) {
         return tar->trouble();

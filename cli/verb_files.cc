@@ -210,8 +210,7 @@ class PathFinder : public GuestVisitor {
             return std::unexpected(listed.error());
         }
         std::size_t end = 0;
-        for (auto left = std::ranges::count(path, '/') + (path == "/" ? -1 : 0); left >= 0;
-             --left) {
+        for (auto left = std::ranges::count(path, '/') + (path == "/" ? -1 : 0); left > 0; --left) {
             end = std::min(pattern_.find('/', end + 1), pattern_.size());
         }
         const std::string beginning = pattern_.substr(0, end);

@@ -15,7 +15,6 @@ constexpr int kMaxLinks = 40;  // as Linux follows
 constexpr std::uint64_t kMaxPieces = 50'000;
 constexpr std::uint64_t kMaxDecoded = 8 * kMaxRead;  // of one answer
 constexpr std::uint64_t kFirstNtfsFile = 24;         // before it are the file system's own
-constexpr std::uint64_t kNtfsRoot = 5;
 
 TSK_FS_TYPE_ENUM tsk_type(const std::string& type) {
     if (type == "ext2" || type == "ext3" || type == "ext4") {
@@ -141,12 +140,13 @@ End TskVolume::trouble(std::string_view what) {
 }
 
 bool TskVolume::is_shown(const TSK_FS_NAME& name, bool deleted) const {
-    if (is_virtual(name) || !is_component(text_of(name)) ||
-        ((name.flags & TSK_FS_NAME_FLAG_UNALLOC) != 0 && !deleted)) {
+    const bool is_deleted = (name.flags & TSK_FS_NAME_FLAG_UNALLOC) != 0;
+    if (is_virtual(name) || !is_component(text_of(name)) || (is_deleted && !deleted)) {
         return false;
     }
-    const bool is_ntfs = TSK_FS_TYPE_ISNTFS(fs_->ftype);
-    return !is_ntfs || name.meta_addr >= kFirstNtfsFile || name.meta_addr == 0;
+    // A name whose record is another's by now has none.
+    return !TSK_FS_TYPE_ISNTFS(fs_->ftype) || name.meta_addr >= kFirstNtfsFile ||
+           (is_deleted && name.meta_addr == 0);
 }
 
 bool TskVolume::same_name(std::string_view wanted, std::string_view there, bool exactly) const {
