@@ -2,17 +2,14 @@
 
 #include "nbd-server/disk/digest_store.h"
 
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <unistd.h>
 
-#include <cerrno>
 #include <chrono>
 #include <cstring>
 #include <ctime>
 
 #include "catalog/sqlite_statement.h"
-#include "nbd-server/disk/unique_fd.h"
+#include "nbd-server/disk/database_file.h"
 
 namespace signpost {
 
@@ -78,26 +75,8 @@ std::uint64_t unsigned_in(const Statement& row, int column) {
     return static_cast<std::uint64_t>(std::max<std::int64_t>(row.integer(column).value_or(0), 0));
 }
 
-Result<void> make_file(const std::string& path) {
-    // One that is there is not opened: closing it would drop the locks of other connections.
-    const UniqueFd file(::open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
-    if (file || errno == EEXIST) {
-        return {};
-    }
-    const Errc code = errno == ENOSPC || errno == EDQUOT                    ? Errc::full
-                      : errno == EACCES || errno == EPERM || errno == EROFS ? Errc::denied
-                                                                            : Errc::io;
-    return fail(code, fmt::format("{} cannot be made: {}", escaped(path), std::strerror(errno)));
-}
-
-void remove_file(const std::string& path) {
-    for (const char* ending : {"", "-wal", "-shm"}) {
-        ::unlink((path + ending).c_str());
-    }
-}
-
 Result<std::unique_ptr<Connection>> open_file(const std::string& path) {
-    if (auto made = make_file(path); !made) {
+    if (auto made = make_database_file(path); !made) {
         return std::unexpected(made.error());
     }
     const auto until = std::chrono::steady_clock::now() + kLockWait;
@@ -134,7 +113,7 @@ Result<std::unique_ptr<DigestStore>> DigestStore::open(const std::string& path, 
     if (!connection && connection.error().code == Errc::corrupt) {
         log.error(fmt::format("{} is begun anew, and chunk digests are computed again: {}",
                               escaped(path), connection.error().message));
-        remove_file(path);
+        remove_database_file(path);
         connection = open_file(path);
     }
     if (!connection) {
