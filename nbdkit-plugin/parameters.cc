@@ -34,6 +34,8 @@ const char* const kParameterHelp =
     "                            (default), site-low, global-low.\n"
     "peer-timeout=<SECONDS>      How long a request may wait for peers in all (default: 12).\n"
     "connections=<N>             Connections to a peer for each disk (default: 4).\n"
+    "cache=<DIR>                 Keep what is relayed in DIR, of this server alone.\n"
+    "cache-size=<SIZE>           How much of that to keep (default: 10G).\n"
     "verify=<MODE>               Check what is relayed, chunk by chunk: off, relay or require.\n"
     "digest-rate=<SIZE>          Bytes per second to compute digests at; 0: none (default: 64M).\n"
     "scrub=<TIME>                How old the last reading of an image may get, as 7d (default: "
@@ -183,6 +185,12 @@ Result<void> Parameters::set(std::string_view key, const char* value) {
     if (key == "verify" || key == "digest-rate" || key == "scrub") {
         return set_digests(key, value);
     }
+    if (key == "cache") {
+        return store(settings_.cache.directory, absolute_path(key, value));
+    }
+    if (key == "cache-size") {
+        return set_cache_size(value);
+    }
     if (key == "class") {
         const auto parsed = parse_priority_class(value);
         if (!parsed) {
@@ -229,6 +237,16 @@ Result<void> Parameters::set_digests(std::string_view key, const char* value) {
     if (!set) {
         return fail(set.error().code, fmt::format("{}= {}", key, set.error().message));
     }
+    return {};
+}
+
+Result<void> Parameters::set_cache_size(const char* value) {
+    const std::int64_t size = nbdkit_parse_size(value);
+    if (size < static_cast<std::int64_t>(kLeastCacheSize)) {
+        return fail(Errc::invalid, fmt::format("cache-size={} is not a size of 64M or more, as 10G",
+                                               escaped(value)));
+    }
+    settings_.cache.size = static_cast<std::uint64_t>(size);
     return {};
 }
 
@@ -298,6 +316,9 @@ Result<FederationSettings> Parameters::finish() const {
         return fail(Errc::invalid,
                     "tls=off does not go with the other tls parameters; give tls=on "
                     "or tls=require, or leave them out");
+    }
+    if (settings.cache.directory.empty() && settings.cache.size != CacheSettings{}.size) {
+        return fail(Errc::invalid, "cache-size= is about the cache; give cache=DIR, too");
     }
     if (settings.repository_options.block_devices && settings.repositories.empty()) {
         return fail(Errc::invalid,

@@ -28,6 +28,7 @@ class Parameters {
     Result<void> set_tls(std::string_view key, const char* value);
     Result<void> set_number(std::string_view key, const char* value);
     Result<void> set_digests(std::string_view key, const char* value);
+    Result<void> set_cache_size(const char* value);
     Result<void> set_switch(std::string_view key, const char* value);
 
     FederationSettings settings_;

@@ -20,6 +20,7 @@ class DescribedDisk final : public Disk, public OriginTeller {
 
     const DiskTraits& traits() const override { return traits_; }
     EventLoop* home_loop() const override { return disk_->home_loop(); }
+    bool is_near() const override { return disk_->is_near(); }
     Now read_now(std::uint64_t offset, std::span<std::byte> to) override {
         return disk_->read_now(offset, to);
     }

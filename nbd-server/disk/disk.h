@@ -96,6 +96,10 @@ class Disk {
     // between threads.
     virtual EventLoop* home_loop() const { return nullptr; }
 
+    // Whether what is asked for may be at hand, for read_now() and locate_now(), on any thread: a
+    // session has no need to live on the home loop then.
+    virtual bool is_near() const { return home_loop() == nullptr; }
+
     // Reads what is at hand without waiting for a device. The range is within the disk. The bytes
     // count only if content_holds() says so after they were taken.
     virtual Now read_now(std::uint64_t offset, std::span<std::byte> to);

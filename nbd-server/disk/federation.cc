@@ -14,6 +14,7 @@
 #include <utility>
 
 #include "catalog/point_search.h"
+#include "nbd-server/disk/cached_disk.h"
 #include "nbd-server/disk/described_disk.h"
 #include "nbd-server/disk/disk_description.h"
 #include "nbd-server/disk/export_list.h"
@@ -286,9 +287,8 @@ class LiveFederation final : public Federation {
         Writers::Target target{plan->disk, plan->leased_for};
         auto relayed = disks_.find(key);
         if (!relayed) {
-            auto made = parts_.verifier
-                            ? relay_verified(std::move(*plan))
-                            : Result<std::shared_ptr<Disk>>(parts_.relay(std::move(*plan)));
+            auto made = parts_.verifier ? relay_verified(std::move(*plan))
+                                        : Result<std::shared_ptr<Disk>>(relay(std::move(*plan)));
             if (!made) {
                 return made;
             }
@@ -300,7 +300,12 @@ class LiveFederation final : public Federation {
     Result<std::shared_ptr<Disk>> relay_verified(RelayPlan plan) {
         const std::string digest = digest_to_hold(plan);
         if (!digest.empty()) {
-            return make_verified_disk(*parts_.verifier, std::move(plan), digest);
+            const DiskName disk = plan.disk;
+            std::function<bool()> checks;
+            auto verified = make_verified_disk(*parts_.verifier, std::move(plan), digest, &checks);
+            return parts_.cache ? make_cached_disk(*parts_.cache, disk, std::move(verified), digest,
+                                                   std::move(checks))
+                                : verified;
         }
         const std::string name = escaped(plan.disk.str());
         const std::string_view why = plan.traits.read_only
@@ -313,7 +318,13 @@ class LiveFederation final : public Federation {
                                     name, why, name));
         }
         log_.info(fmt::format("disk '{}' is relayed without being checked: {}", name, why));
-        return parts_.relay(std::move(plan));
+        return relay(std::move(plan));
+    }
+
+    std::shared_ptr<Disk> relay(RelayPlan plan) {
+        return parts_.cache && plan.traits.read_only
+                   ? make_cached_disk(*parts_.cache, std::move(plan), parts_.relay)
+                   : parts_.relay(std::move(plan));
     }
 
     Log& log_;

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "catalog/catalog.h"
+#include "nbd-server/disk/cache_settings.h"
 #include "nbd-server/disk/digest_settings.h"
 #include "nbd-server/disk/disk.h"
 #include "nbd-server/disk/log.h"
@@ -46,6 +47,7 @@ struct FederationSettings {
 
     DigestSettings digests;
     Verify verify = Verify::off;  // of what is relayed
+    CacheSettings cache;          // of what is relayed
     WriterSettings writers;
 };
 

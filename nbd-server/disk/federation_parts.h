@@ -12,6 +12,7 @@
 #include <memory>
 #include <string>
 
+#include "nbd-server/disk/block_cache.h"
 #include "nbd-server/disk/catalog_watch.h"
 #include "nbd-server/disk/copier.h"
 #include "nbd-server/disk/digest_store.h"
@@ -42,13 +43,14 @@ struct FederationParts {
     std::unique_ptr<DigestStore> digests;  // null: none are kept
     std::unique_ptr<VerifyServices> verifier;  // null: what is relayed is not checked
     Verify verify = Verify::off;
+    std::unique_ptr<BlockCache> cache;  // null: what is relayed is not kept
 
     // The two ways in which a disk comes to be: from an image of ours, and from a plan.
     using BeforeFirstWrite = std::function<Result<void>()>;
     std::function<Result<std::shared_ptr<Disk>>(OpenImage, BeforeFirstWrite)> serve_image;
     std::function<std::shared_ptr<Disk>(RelayPlan)> relay;
 
-    std::unique_ptr<Copier> copier;  // null: the catalog's jobs are not looked at
+    std::unique_ptr<Copier> copier;      // null: the catalog's jobs are not looked at
     std::unique_ptr<Digester> digester;  // null: none; uses all of the above
 };
 

@@ -290,6 +290,11 @@ Result<FederationSettings> check_federation(FederationSettings settings, Log& lo
         }
     }
     prepare_state(settings, log);
+    if (!settings.cache.directory.empty()) {
+        if (auto checked = BlockCache::check(settings.cache); !checked) {
+            return std::unexpected(checked.error());
+        }
+    }
     if (auto checked = check_catalog(settings, log); !checked) {
         return std::unexpected(checked.error());
     }
@@ -355,6 +360,13 @@ Result<std::unique_ptr<Federation>> start_federation(FederationSettings settings
                                   .patience = settings.relay.limits.request,
                                   .must_check = settings.verify == Verify::require},
             log);
+    }
+    if (!settings.cache.directory.empty()) {
+        auto cache = BlockCache::start(settings.cache, log);
+        if (!cache) {
+            return std::unexpected(cache.error());
+        }
+        parts.cache = std::move(*cache);
     }
     if (parts.publisher && parts.digests) {
         parts.digester =

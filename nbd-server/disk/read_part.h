@@ -20,7 +20,8 @@ struct ReadPart {
     enum class Place : std::uint8_t {
         memory,  // `bytes`, all of them
         lent,    // `loan`, which a disk has for others, too: give it back soon
-        file,    // `file`, from `at` on; check Disk::content_holds() after they have left
+        file,    // `file`, from `at` on; check Disk::content_holds() after they have left, and
+                 // keep `loan`, if there is one, until then
         pipe,    // the first `head` bytes are in `bytes`, the others in `pipe`
         hole,    // zeroes
     };
@@ -29,7 +30,7 @@ struct ReadPart {
     std::uint64_t offset = 0;  // on the disk
     std::uint32_t length = 0;
     std::unique_ptr<std::byte[]> bytes;
-    std::shared_ptr<const std::byte> loan;  // the first byte
+    std::shared_ptr<const std::byte> loan;  // lent: the first byte
     std::uint32_t head = 0;
     int file = -1;  // the disk's
     std::uint64_t at = 0;

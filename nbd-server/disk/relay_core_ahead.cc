@@ -18,7 +18,8 @@ constexpr std::chrono::seconds kKeepFor{5};
 }  // namespace
 
 bool RelayCore::reads_ahead() const {
-    return plan_.traits.read_only && preferred_ != nullptr && is_far(*preferred_);
+    return plan_.reads_ahead && plan_.traits.read_only && preferred_ != nullptr &&
+           is_far(*preferred_);
 }
 
 // True when the piece has been served from a block, or waits for one.

@@ -48,6 +48,9 @@ struct RelayPlan {
     // Nobody is told when a server turns out not to have it: whoever asks knows that it may not.
     bool only_asks = false;
 
+    // False: whoever asks reads ahead itself.
+    bool reads_ahead = true;
+
     // Asks the catalog again: when a location turns out stale, when all are down, and after the
     // catalog has changed (RelayEngine::catalog_changed). A location that the answer no longer has
     // is left for another with the same content, if there is one. May block (bounded by the

@@ -42,6 +42,9 @@ class VerifiedCore : public std::enable_shared_from_this<VerifiedCore> {
 
     const DiskTraits& traits() const { return plan_.traits; }
     EventLoop& loop() const { return loop_; }
+
+    // Whether what is asked from now on is checked. On the loop.
+    bool checks() const { return leaves_ != nullptr; }
     VerifyServices& services() const { return services_; }
 
     void take(Request& request);

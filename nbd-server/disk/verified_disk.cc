@@ -183,9 +183,12 @@ std::string digest_to_hold(const RelayPlan& plan) {
 }
 
 std::shared_ptr<Disk> make_verified_disk(VerifyServices& services, RelayPlan plan,
-                                         std::string digest) {
-    return std::make_shared<VerifiedDisk>(
-        std::make_shared<VerifiedCore>(services, std::move(plan), std::move(digest)));
+                                         std::string digest, std::function<bool()>* checks) {
+    auto core = std::make_shared<VerifiedCore>(services, std::move(plan), std::move(digest));
+    if (checks != nullptr) {
+        *checks = [core] { return core->checks(); };
+    }
+    return std::make_shared<VerifiedDisk>(std::move(core));
 }
 
 }  // namespace signpost

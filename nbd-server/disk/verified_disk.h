@@ -139,8 +139,10 @@ inline constexpr std::uint64_t kMaxVerifiedBytes = std::uint64_t{16} << 40;
 // the disk is too large.
 std::string digest_to_hold(const RelayPlan& plan);
 
-// PLAN is read-only, and one of its copies has DIGEST.
+// PLAN is read-only, and one of its copies has DIGEST. CHECKS, if it is not null, is set to what
+// says on the disk's loop whether all that is asked of it from now on is checked.
 std::shared_ptr<Disk> make_verified_disk(VerifyServices& services, RelayPlan plan,
-                                         std::string digest);
+                                         std::string digest,
+                                         std::function<bool()>* checks = nullptr);
 
 }  // namespace signpost

@@ -86,6 +86,10 @@ void ConfigurationDraft::finish(int passed) {
     finish_access();
     bound_steps(configuration.federation.relay.limits);
     const FederationSettings& federation = configuration.federation;
+    if (places_.contains("cache.size") && federation.cache.directory.empty()) {
+        add_mistake(place_of("cache.size"),
+                    "cache.size: it is about the cache; give cache.directory (--cache), too");
+    }
     if (federation.repository_options.block_devices && federation.repositories.empty()) {
         add_mistake(place_of("block-devices"),
                     "block-devices: it is about repositories; give a repository, too");

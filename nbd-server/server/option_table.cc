@@ -270,6 +270,17 @@ constexpr std::array kOptions{
                [](Draft& draft, Text text) {
                    return store(draft.configuration.federation.verify, parse_verify(text));
                }},
+    OptionInfo{"cache.directory", "cache", text, "DIR", kPeers,
+               "keep what is relayed in DIR, of this server alone, and serve it from there",
+               [](Draft& draft, Text text) {
+                   return store_path(draft, draft.configuration.federation.cache.directory, text);
+               }},
+    OptionInfo{"cache.size", "cache-size", size, "SIZE", kPeers,
+               "how much of that to keep (default: 10G)",
+               [](Draft& draft, Text text) {
+                   return store(draft.configuration.federation.cache.size,
+                                size_in(text, kLeastCacheSize, std::uint64_t{1} << 50));
+               }},
     OptionInfo{"peers.failback", "failback", truth, "", kPeers,
                "go back to a better location once it has been well for a while (default: stay "
                "where it works)",

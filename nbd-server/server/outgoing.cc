@@ -89,6 +89,7 @@ void Outgoing::part(ReadPart part, MemoryBudget::Share share) {
             Piece& piece = add(Kind::file, part.length);
             piece.file = part.file;
             piece.begin = part.at;
+            piece.loan = std::move(part.loan);
             break;
         }
         case ReadPart::Place::pipe: {

@@ -542,7 +542,8 @@ void Session::begin_transmission() {
     if (phase_ != Phase::transmission) {
         return;
     }
-    const SessionLoop* const target = service_.loop_of(disk_->home_loop());
+    const SessionLoop* const target =
+        disk_->is_near() ? nullptr : service_.loop_of(disk_->home_loop());
     if (target != nullptr && target != home_) {
         moving_ = true;
         home_->loop().post([self = shared_from_this()] { self->move_home(); });

@@ -148,7 +148,7 @@ void Session::refuse(const wire::Request& request, std::uint32_t error, std::str
 }
 
 bool Session::read(const wire::Request& request, ReadBatch& batch) {
-    const bool near = disk_->home_loop() == nullptr;
+    const bool near = disk_->is_near();
     const bool large = request.length > kMaxBatched;
     if (near && large && stream_.is_plain()) {
         batch.finish();

@@ -85,6 +85,7 @@ FileTrees trees_of(const ServerConfiguration& configuration, const FederationSet
     trees.writable.insert(trees.writable.end(), files.writable.begin(), files.writable.end());
     trees.readable.insert(trees.readable.end(), files.readable.begin(), files.readable.end());
     add_tree(trees.writable, settings.own_state);
+    add_tree(trees.writable, settings.cache.directory);
     for (const std::string& path :
          {configuration.tls.certificates, configuration.tls.psk_file, configuration.peer_keys,
           settings.relay.tls.certificates, settings.relay.tls.psk_file}) {

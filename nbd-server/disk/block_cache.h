@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// BlockCache keeps what this server relays, in a directory of its own, across restarts: at most so
+// many bytes, of which those go first that nobody has read for the longest time. It is what the
+// cached disks of a process share (cached_disk.h); two processes never share a directory.
+//
+// Contents are told apart by what they are, never by name alone: see CacheKeys.
+//
+// One thread writes: it takes flights that have landed, many at a time, makes them durable, and
+// tells the index about once a second. When the storage fails or is full, the cache stops filling
+// for a while, and what it has is served on.
+//
+// Lifetime: the destructor waits until nothing is under way, so the relay engine outlives it.
+// Threads: any. One is made by start(): not before a fork.
+
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "nbd-server/disk/cache_settings.h"
+#include "nbd-server/disk/cached_content.h"
+#include "nbd-server/disk/event_loop.h"
+#include "nbd-server/disk/log.h"
+#include "nbd-server/disk/relay_ahead.h"
+#include "nbd-server/disk/unique_fd.h"
+#include "nbd-server/disk/worker_pool.h"
+
+namespace signpost {
+
+// What a content is known by. The later are as good as the first, but what is kept under one of
+// them is known by the first from then on.
+using CacheKeys = std::vector<std::string>;
+
+class BlockCache {
+   public:
+    // Makes the directory if it is missing. invalid: it is not for this user alone; conflict:
+    // another process uses it; denied, io, full.
+    static Result<void> check(const CacheSettings& settings);
+
+    static Result<std::unique_ptr<BlockCache>> start(CacheSettings settings, Log& log);
+    BlockCache(const BlockCache&) = delete;
+    BlockCache& operator=(const BlockCache&) = delete;
+    ~BlockCache();
+
+    // DISK is for people. May block.
+    Result<std::shared_ptr<CachedContent>> open(const CacheKeys& keys, const std::string& disk,
+                                                std::uint64_t size);
+
+    // A flight that has landed; its memory was taken of `memory`, and is given back here.
+    void store(std::shared_ptr<CachedContent> content, std::shared_ptr<CacheFlight> flight);
+
+    // False: nothing is stored now, because the storage fails, is full, or does not keep up.
+    bool fills() const;
+
+    // Runs TASK on LOOP once memory has been given back.
+    void when_room(EventLoop& loop, EventLoop::Task task);
+
+    // Held by whatever will come back.
+    class Busy {
+       public:
+        explicit Busy(BlockCache& cache);
+        Busy(Busy&& other) noexcept : cache_(std::exchange(other.cache_, nullptr)) {}
+        Busy& operator=(Busy&&) = delete;
+        ~Busy();
+
+       private:
+        BlockCache* cache_;
+    };
+
+    CachedContent::Commons& commons() { return commons_; }
+    WorkerPool& workers() { return workers_; }
+    void give_memory(std::uint64_t bytes);
+
+    Log& log;
+    ByteBudget memory;
+
+   private:
+    struct Landed {
+        std::shared_ptr<CachedContent> content;
+        std::shared_ptr<CacheFlight> flight;
+    };
+    using Batch = std::vector<Landed>;
+    using Time = std::chrono::steady_clock::time_point;
+
+    BlockCache(CacheSettings settings, UniqueFd lock, std::unique_ptr<CacheIndex> index, Log& log);
+
+    Result<void> load();
+    void remove_strangers() const;
+    void write();
+    Batch next_batch();
+    void write_batch(const Batch& batch);
+    void make_room(std::uint64_t bytes);
+    void evict(std::vector<CachedContent::Candidate> chosen);
+    void store_changes();
+    void close_idle();
+    void pause(const std::string& why);
+    std::vector<std::shared_ptr<CachedContent>> contents();
+    static Result<std::shared_ptr<CachedContent>> use(std::shared_ptr<CachedContent> content);
+
+    const CacheSettings settings_;
+    const UniqueFd lock_;
+    const std::unique_ptr<CacheIndex> index_;
+    CachedContent::Commons commons_;
+    CacheIndex::Tally told_;
+
+    std::mutex mutex_;  // guards all below
+    std::condition_variable changed_;
+    std::map<std::string, std::shared_ptr<CachedContent>> contents_;  // by key
+    std::deque<Landed> landed_;
+    std::vector<std::pair<EventLoop*, EventLoop::Task>> room_;
+    std::size_t busy_ = 0;
+    bool stopping_ = false;
+
+    std::atomic<Time> paused_until_{Time{}};
+    std::atomic<Time> writing_since_{Time{}};  // a batch; Time{}: none is being written
+
+    WorkerPool workers_;
+    std::thread writer_;
+};
+
+}  // namespace signpost

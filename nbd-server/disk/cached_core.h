@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// CachedCore is the inside of a cached disk: it puts a client's read together from what the content
+// has, what is on its way, and what it fetches itself. It lives on the loop of the relay below; the
+// content, which it shares with others, has the locks.
+//
+// Lifetime: shared by its disk and by what is under way. Threads: the loop's, but for content().
+
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "nbd-server/disk/block_cache.h"
+#include "nbd-server/disk/disk.h"
+#include "nbd-server/disk/relayed_disk.h"
+
+namespace signpost {
+
+class CachedCore : public std::enable_shared_from_this<CachedCore> {
+   public:
+    CachedCore(BlockCache& cache, std::string name, std::uint64_t granule,
+               std::function<bool()> checks)
+        : cache_(cache), name_(std::move(name)), granule_(granule), checks_(std::move(checks)) {}
+
+    // Before it is used.
+    void begin(std::shared_ptr<Disk> relay);
+
+    // May block. A content that cannot be kept is relayed.
+    void open(const CacheKeys& keys);
+
+    // As RelayPlan::pinned.
+    void pinned(const Location& copy, const std::string& fingerprint);
+
+    // Null: not known, or not to be kept. From any thread, while the disk is there.
+    CachedContent* content() const { return ready_.load(std::memory_order_acquire); }
+
+    const DiskTraits& traits() const { return traits_; }
+    EventLoop& loop() const { return *loop_; }
+    BlockCache& cache() const { return cache_; }
+
+    void take(Request& request);
+    void reach(Disk::Told told);
+    void fetch_ahead(ReadRange range);
+
+    // Nobody asks any more.
+    void close();
+
+   private:
+    // A client's read that is under way.
+    struct Ask {
+        Request* request = nullptr;
+        std::unique_ptr<std::byte[]> own;  // for a sink
+        std::byte* to = nullptr;
+        std::uint64_t parts_left = 1;
+        int error = 0;
+    };
+    struct Trip;
+
+    void serve(Ask& ask, std::uint64_t begin, std::uint64_t end);
+    CachedContent::Wake wake(Ask& ask, std::uint64_t begin, std::uint64_t end);
+    void came(Ask& ask, std::uint64_t begin, std::uint64_t end,
+              const std::shared_ptr<CacheFlight>& flight, int error);
+    void give(Ask& ask, std::uint64_t begin, std::uint64_t end, const CacheFlight& flight);
+    void read_file(Ask& ask, std::uint64_t begin, std::uint64_t end, CachedContent::Pin pin);
+    void prove(std::uint64_t chunk);
+    bool fetch(const std::shared_ptr<CacheFlight>& flight, const void* whom);
+    void landed(Trip& trip, int error);
+    void wait_for_room(Ask& ask, std::uint64_t begin, std::uint64_t end);
+    void part_done(Ask& ask, int error);
+    void answer_finished();
+    void opened(Result<std::shared_ptr<CachedContent>> content);
+    void settle();
+    void wait_until_settled(Request& request);
+    bool keeps() const { return cache_.fills() && (!checks_ || checks_()); }
+
+    BlockCache& cache_;
+    const std::string name_;
+    const std::uint64_t granule_;
+    const std::function<bool()> checks_;  // empty: what comes from the relay is kept
+    std::shared_ptr<Disk> relay_;
+    DiskTraits traits_;
+    EventLoop* loop_ = nullptr;
+
+    std::shared_ptr<CachedContent> content_;
+    std::atomic<CachedContent*> ready_{nullptr};
+    bool opening_ = false;
+    bool settled_ = false;
+    std::vector<Request*> early_;     // until it is settled
+    std::vector<Disk::Told> askers_;  // until it has been opened
+    std::deque<Ask*> finished_;
+    bool closed_ = false;
+};
+
+}  // namespace signpost

@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// A cached disk relays from other servers, and keeps what it has relayed in a BlockCache. What is
+// there is served like a local file, on any loop; what is missing is fetched once, for all who want
+// it, and stored behind their backs. A client that reads in sequence finds the next blocks there.
+//
+// Nothing is served from the cache before it is certain whose content the relay has: its first
+// connection says that (CachedDisk::pinned), or the digest to which a verified disk holds it. What
+// has neither is relayed as ever.
+//
+// Threads and lifetime: as Disk; the cache outlives the disks.
+
+#pragma once
+
+#include <functional>
+#include <memory>
+
+#include "nbd-server/disk/block_cache.h"
+#include "nbd-server/disk/disk.h"
+#include "nbd-server/disk/relayed_disk.h"
+
+namespace signpost {
+
+// PLAN is read-only. RELAY makes the disk below, which lives on a loop.
+std::shared_ptr<Disk> make_cached_disk(
+    BlockCache& cache, RelayPlan plan,
+    const std::function<std::shared_ptr<Disk>(RelayPlan)>& relay);
+
+// VERIFIED holds its content to DIGEST; CHECKS says whether what is asked of it from now on is
+// checked, or relayed as it is: that is not kept.
+std::shared_ptr<Disk> make_cached_disk(BlockCache& cache, const DiskName& name,
+                                       std::shared_ptr<Disk> verified, const std::string& digest,
+                                       std::function<bool()> checks);
+
+}  // namespace signpost

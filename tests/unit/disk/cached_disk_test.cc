@@ -1,0 +1,477 @@
+// SPDX-License-Identifier: BSD-3-Clause
+
+#include "nbd-server/disk/cached_disk.h"
+
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+
+#include <future>
+#include <list>
+#include <thread>
+
+#include "nbd-server/disk/image_fingerprint.h"
+#include "nbd-server/wire/protocol.h"
+#include "tests/unit/disk/relay_fixture.h"
+#include "tests/unit/disk/temp_tree.h"
+
+namespace signpost::test {
+namespace {
+
+constexpr std::size_t kSize = 9 * 1024 * 1024 + 1234;  // two chunks and some, not whole blocks
+
+// Without a block of zeroes.
+Bytes noise(std::size_t size) {
+    Bytes bytes(size);
+    std::uint64_t state = 1;
+    for (std::size_t at = 0; at + 8 <= size; at += 512) {
+        state = state * 6364136223846793005ULL + 1442695040888963407ULL;
+        std::memcpy(bytes.data() + at, &state, 8);
+    }
+    return bytes;
+}
+
+std::string print_of(char digit) {
+    return "r-" + std::string(32, digit);
+}
+
+FaultServer::Manners shows(const std::string& fingerprint) {
+    FaultServer::Manners manners;
+    manners.description = describe_with_fingerprint("raw", fingerprint);
+    return manners;
+}
+
+class CachedDiskTest : public RelayTest {
+   protected:
+    CachedDiskTest() { start(); }
+    ~CachedDiskTest() override { stop(); }
+
+    void start(std::uint64_t size = kLeastCacheSize) {
+        auto cache = BlockCache::start({.directory = tree_.path("cache"), .size = size}, log_);
+        ASSERT_TRUE(cache) << cache.error().message;
+        cache_ = std::move(*cache);
+    }
+
+    // As a process that ends in order.
+    void stop() {
+        disk_.reset();
+        cache_.reset();
+    }
+
+    void restart(std::uint64_t size = kLeastCacheSize) {
+        stop();
+        start(size);
+    }
+
+    static Upstream copy_on(const FaultServer& server, const std::string& name, char print,
+                            const std::string& digest = "") {
+        Upstream upstream = upstream_of(server, name, digest);
+        upstream.location.fingerprint = print_of(print);
+        return upstream;
+    }
+
+    // Its content is known from then on.
+    std::shared_ptr<Disk> cached(std::vector<Upstream> upstreams,
+                                 const std::string& name = "web01/vda") {
+        RelayPlan plan = plan_;
+        plan.disk = *DiskName::parse(name);
+        plan.traits.size = upstreams.front().location.size;
+        plan.upstreams = std::move(upstreams);
+        auto disk = make_cached_disk(*cache_, std::move(plan), [this](RelayPlan below) {
+            return make_relayed_disk(*engine_, std::move(below));
+        });
+        std::promise<bool> reached;
+        disk->reach([&reached](const Result<void>& told) { reached.set_value(told.has_value()); });
+        EXPECT_TRUE(reached.get_future().get());
+        return disk;
+    }
+
+    void open_cached(const FaultServer& server, char print = '1') {
+        disk_ = cached({copy_on(server, "alpha", print)});
+    }
+
+    bool reads_right(const Bytes& content, std::uint64_t offset, std::uint64_t length) {
+        return read(offset, length) == 0 && matches(content, offset);
+    }
+
+    // As a session whose bytes are at hand.
+    bool has_now(const Bytes& content, std::uint64_t offset, std::size_t length) {
+        Bytes bytes(length);
+        return disk_->read_now(offset, bytes) == Disk::Now::done &&
+               std::memcmp(bytes.data(), content.data() + offset, length) == 0;
+    }
+
+    void wait_until_stored(const Bytes& content, std::uint64_t offset, std::size_t length) {
+        for (int i = 0; i < 2000 && !has_now(content, offset, length); ++i) {
+            std::this_thread::sleep_for(std::chrono::milliseconds(5));
+        }
+        ASSERT_TRUE(has_now(content, offset, length)) << offset;
+    }
+
+    std::string file_of_content() const {
+        for (const auto& entry : std::filesystem::directory_iterator(tree_.path("cache"))) {
+            if (entry.path().extension() == ".blocks") {
+                return entry.path();
+            }
+        }
+        return "";
+    }
+
+    const Bytes content_ = pattern(kSize, 1);
+    const Bytes other_content_ = pattern(kSize, 2);
+    TempTree tree_;
+    std::unique_ptr<BlockCache> cache_;
+};
+
+TEST_F(CachedDiskTest, ReadsWhatTheServerHas) {
+    const FaultServer server(content_, shows(print_of('1')));
+    open_cached(server);
+    for (const std::uint64_t offset : {0UL, 4095UL, 4'194'300UL, kSize - 5000}) {
+        EXPECT_TRUE(reads_right(content_, offset, 5000)) << offset;
+    }
+    EXPECT_TRUE(reads_right(content_, 0, kSize));
+}
+
+TEST_F(CachedDiskTest, GivesASinkItsBytes) {
+    const FaultServer server(content_, shows(print_of('1')));
+    open_cached(server);
+    EXPECT_EQ(read_parts(100, kSize - 100), 0);
+    EXPECT_TRUE(parts_->matches(content_));
+}
+
+TEST_F(CachedDiskTest, AsksForABlockOnce) {
+    const FaultServer server(content_, shows(print_of('1')));
+    open_cached(server);
+    EXPECT_TRUE(reads_right(content_, 1 << 20, 65536));
+    const int asked = server.reads();
+    wait_until_stored(content_, 1 << 20, 65536);
+    EXPECT_TRUE(reads_right(content_, (1 << 20) + 100, 60000));
+    EXPECT_EQ(server.reads(), asked);
+}
+
+TEST_F(CachedDiskTest, FetchesNoMoreThanTheBlocksThatWereAskedFor) {
+    const FaultServer server(content_, shows(print_of('1')));
+    open_cached(server);
+    EXPECT_TRUE(reads_right(content_, (3 << 20) + 100, 100));
+    EXPECT_EQ(cache_->commons().fetched, kCacheBlock);
+}
+
+TEST_F(CachedDiskTest, ManyThatMissTheSameFetchItOnce) {
+    FaultServer server(content_, shows(print_of('1')));
+    open_cached(server);
+    FaultServer::Manners slow = shows(print_of('1'));
+    slow.read_takes = std::chrono::milliseconds(50);
+    server.set_manners(slow);
+    std::list<std::thread> clients;
+    std::atomic<int> right{0};
+    for (int i = 0; i < 16; ++i) {
+        clients.emplace_back([&] {
+            Bytes bytes(200'000);
+            Request request;
+            request.offset = 1'000'000;
+            request.length = bytes.size();
+            request.buffer = bytes.data();
+            right += submit_and_wait(*disk_, request) == 0 &&
+                     std::memcmp(bytes.data(), content_.data() + 1'000'000, bytes.size()) == 0;
+        });
+    }
+    for (std::thread& client : clients) {
+        client.join();
+    }
+    EXPECT_EQ(right, 16);
+    EXPECT_LE(cache_->commons().fetched, 200'000 + 2 * kCacheBlock);
+}
+
+TEST_F(CachedDiskTest, SessionsOfOtherRelaysShareWhatThereIs) {
+    const FaultServer server(content_, shows(print_of('1')));
+    open_cached(server);
+    EXPECT_TRUE(reads_right(content_, 0, 100'000));
+    wait_until_stored(content_, 0, 100'000);
+    const int asked = server.reads();
+    disk_ = cached({copy_on(server, "alpha", '1')});
+    EXPECT_TRUE(has_now(content_, 0, 100'000));
+    EXPECT_EQ(server.reads(), asked);
+}
+
+TEST_F(CachedDiskTest, IsThereAfterARestart) {
+    const FaultServer server(content_, shows(print_of('1')));
+    open_cached(server);
+    EXPECT_TRUE(reads_right(content_, 0, kSize));
+    wait_until_stored(content_, 0, kSize);
+    restart();
+    open_cached(server);
+    const int asked = server.reads();
+    EXPECT_TRUE(reads_right(content_, 0, kSize));
+    EXPECT_TRUE(has_now(content_, kSize - 5000, 5000));
+    EXPECT_EQ(server.reads(), asked);
+}
+
+TEST_F(CachedDiskTest, ServesNothingThatHasRottenInTheCache) {
+    const FaultServer server(content_, shows(print_of('1')));
+    open_cached(server);
+    EXPECT_TRUE(reads_right(content_, 0, kSize));
+    wait_until_stored(content_, 0, kSize);
+    stop();
+    {
+        const UniqueFd file(::open(file_of_content().c_str(), O_WRONLY | O_CLOEXEC));
+        ASSERT_EQ(::pwrite(file.get(), "rotten", 6, 5'000'000), 6);
+    }
+    start();
+    open_cached(server);
+    EXPECT_TRUE(reads_right(content_, 0, kSize));
+    EXPECT_TRUE(log_.has("1 blocks are not what was stored"));
+    wait_until_stored(content_, 4'999'000, 9000);
+}
+
+TEST_F(CachedDiskTest, ServesNothingOfAFileThatIsGone) {
+    const FaultServer server(content_, shows(print_of('1')));
+    open_cached(server);
+    EXPECT_TRUE(reads_right(content_, 0, kSize));
+    wait_until_stored(content_, 0, kSize);
+    stop();
+    std::filesystem::remove(file_of_content());
+    start();
+    open_cached(server);
+    EXPECT_TRUE(reads_right(content_, 0, kSize));
+}
+
+TEST_F(CachedDiskTest, BeginsAnewWithADamagedIndex) {
+    const FaultServer server(content_, shows(print_of('1')));
+    open_cached(server);
+    EXPECT_TRUE(reads_right(content_, 0, kSize));
+    wait_until_stored(content_, 0, kSize);
+    stop();
+    tree_.write("cache/cache.db", std::string(100'000, 'x'));
+    start();
+    EXPECT_EQ(file_of_content(), "");
+    open_cached(server);
+    EXPECT_TRUE(reads_right(content_, 0, kSize));
+}
+
+TEST_F(CachedDiskTest, TwoContentsOfOneNameNeverMix) {
+    const FaultServer server(content_, shows(print_of('1')));
+    const FaultServer changed(other_content_, shows(print_of('2')));
+    open_cached(server);
+    EXPECT_TRUE(reads_right(content_, 0, kSize));
+    wait_until_stored(content_, 0, kSize);
+    disk_ = cached({copy_on(changed, "alpha", '2')});
+    EXPECT_FALSE(has_now(content_, 0, 4096));
+    EXPECT_TRUE(reads_right(other_content_, 0, kSize));
+}
+
+TEST_F(CachedDiskTest, TheSameFingerprintOfAnotherServerIsAnotherContent) {
+    const FaultServer server(content_, shows(print_of('1')));
+    const FaultServer other(other_content_, shows(print_of('1')));
+    open_cached(server);
+    EXPECT_TRUE(reads_right(content_, 0, kSize));
+    wait_until_stored(content_, 0, kSize);
+    disk_ = cached({copy_on(other, "beta", '1')});
+    EXPECT_TRUE(reads_right(other_content_, 0, kSize));
+}
+
+TEST_F(CachedDiskTest, ADigestWithAnotherFingerprintSaysNothing) {
+    const FaultServer server(content_, shows(print_of('1')));
+    const FaultServer other(other_content_, shows(print_of('2')));
+    disk_ = cached({copy_on(server, "alpha", '1', "sha256:same")});
+    EXPECT_TRUE(reads_right(content_, 0, kSize));
+    wait_until_stored(content_, 0, kSize);
+    disk_ = cached({copy_on(other, "beta", '1', "sha256:same")});
+    EXPECT_TRUE(reads_right(other_content_, 0, kSize));
+}
+
+TEST_F(CachedDiskTest, CopiesOfOneDigestShareWhatThereIs) {
+    const FaultServer server(content_, shows(print_of('1')));
+    const FaultServer other(content_, shows(print_of('2')));
+    disk_ = cached({copy_on(server, "alpha", '1', "sha256:same")});
+    EXPECT_TRUE(reads_right(content_, 0, 100'000));
+    wait_until_stored(content_, 0, 100'000);
+    disk_ = cached({copy_on(other, "beta", '2', "sha256:same")});
+    EXPECT_TRUE(has_now(content_, 0, 100'000));
+}
+
+TEST_F(CachedDiskTest, TheSameDigestUnderAnotherNameIsBelievedByNobody) {
+    const FaultServer server(content_, shows(print_of('1')));
+    const FaultServer liar(other_content_, shows(print_of('2')));
+    disk_ = cached({copy_on(liar, "beta", '2', "sha256:same")}, "evil/vda");
+    EXPECT_TRUE(reads_right(other_content_, 0, 100'000));
+    wait_until_stored(other_content_, 0, 100'000);
+    disk_ = cached({copy_on(server, "alpha", '1', "sha256:same")});
+    EXPECT_TRUE(reads_right(content_, 0, 100'000));
+}
+
+TEST_F(CachedDiskTest, KeepsWhatItHadWhenTheDigestBecomesKnown) {
+    const FaultServer server(content_, shows(print_of('1')));
+    open_cached(server);
+    EXPECT_TRUE(reads_right(content_, 0, 100'000));
+    wait_until_stored(content_, 0, 100'000);
+    disk_ = cached({copy_on(server, "alpha", '1', "sha256:new")});
+    EXPECT_TRUE(has_now(content_, 0, 100'000));
+}
+
+TEST_F(CachedDiskTest, AServerWithoutFingerprintIsRelayedOnly) {
+    const FaultServer server(content_);
+    disk_ = cached({upstream_of(server, "alpha")});
+    EXPECT_FALSE(disk_->is_near());
+    EXPECT_TRUE(reads_right(content_, 0, kSize));
+    EXPECT_EQ(file_of_content(), "");
+}
+
+TEST_F(CachedDiskTest, AnImageThatMayBeWrittenIsRelayedOnly) {
+    const FaultServer server(content_, shows(print_of('1')));
+    Upstream upstream = copy_on(server, "alpha", '1');
+    upstream.location.read_only = false;
+    disk_ = cached({upstream});
+    EXPECT_FALSE(disk_->is_near());
+    EXPECT_TRUE(reads_right(content_, 0, kSize));
+}
+
+TEST_F(CachedDiskTest, WhatIsLocatedStaysUntilItHasLeft) {
+    const std::uint64_t size = kLeastCacheSize + 3 * kCacheChunk;
+    const Bytes large = noise(size);
+    const FaultServer server(large, shows(print_of('1')));
+    open_cached(server);
+    EXPECT_TRUE(reads_right(large, 0, kCacheChunk));
+    wait_until_stored(large, 0, kCacheChunk);
+    std::vector<ReadPart> parts;
+    ASSERT_EQ(disk_->locate_now(0, kCacheChunk, parts), Disk::Now::done);
+    for (std::uint64_t at = kCacheChunk; at + kCacheChunk <= size; at += kCacheChunk) {
+        EXPECT_TRUE(reads_right(large, at, kCacheChunk));
+        wait_until_stored(large, at, kCacheChunk);
+    }
+    Bytes bytes(kCacheChunk);
+    for (const ReadPart& part : parts) {
+        if (part.place == ReadPart::Place::file) {
+            ASSERT_EQ(::pread(part.file, bytes.data() + part.offset, part.length,
+                              static_cast<off_t>(part.at)),
+                      part.length);
+        }
+    }
+    EXPECT_EQ(std::memcmp(bytes.data(), large.data(), kCacheChunk), 0);
+}
+
+TEST_F(CachedDiskTest, WhatWasNotUsedForTheLongestTimeGivesWay) {
+    const std::uint64_t size = kLeastCacheSize + 4 * kCacheChunk;
+    const Bytes large = noise(size);
+    const FaultServer server(large, shows(print_of('1')));
+    open_cached(server);
+    for (std::uint64_t at = 0; at + kCacheChunk <= size; at += kCacheChunk) {
+        EXPECT_TRUE(reads_right(large, at, kCacheChunk));
+        wait_until_stored(large, at, kCacheChunk);
+        cache_->commons().clock += 1;
+        EXPECT_LE(cache_->commons().bytes, kLeastCacheSize);
+    }
+    EXPECT_FALSE(has_now(large, 0, 4096));
+    EXPECT_TRUE(has_now(large, size - kCacheChunk, kCacheChunk));
+    struct stat status {};
+    ASSERT_EQ(::stat(file_of_content().c_str(), &status), 0);
+    EXPECT_LE(static_cast<std::uint64_t>(status.st_blocks) * 512, kLeastCacheSize + kCacheChunk);
+    EXPECT_TRUE(reads_right(large, 0, size / 2));
+}
+
+TEST_F(CachedDiskTest, ZeroesTakeNoSpace) {
+    const FaultServer server(Bytes(kSize), shows(print_of('1')));
+    open_cached(server);
+    EXPECT_TRUE(reads_right(Bytes(kSize), 0, kSize));
+    wait_until_stored(Bytes(kSize), 0, kSize);
+    std::vector<ReadPart> parts;
+    ASSERT_EQ(disk_->locate_now(0, 1 << 20, parts), Disk::Now::done);
+    EXPECT_EQ(parts.front().place, ReadPart::Place::hole);
+    struct stat status {};
+    ASSERT_EQ(::stat(file_of_content().c_str(), &status), 0);
+    EXPECT_EQ(status.st_blocks, 0);
+}
+
+TEST_F(CachedDiskTest, AReaderInSequenceFindsTheNextBlocks) {
+    const std::uint64_t size = std::uint64_t{24} << 20;
+    const Bytes large = noise(size);
+    const FaultServer server(large, shows(print_of('1')));
+    open_cached(server);
+    const std::uint64_t half = size / 2;
+    for (std::uint64_t at = 0; at < half; at += 65536) {
+        EXPECT_TRUE(reads_right(large, at, 65536));
+    }
+    wait_until_stored(large, half, 65536);
+    EXPECT_LE(cache_->commons().fetched, half + half / 20);
+}
+
+TEST_F(CachedDiskTest, BlockStatusIsTheServers) {
+    Bytes content = content_;
+    std::fill(content.begin() + (1 << 20), content.begin() + (2 << 20), std::byte{0});
+    const FaultServer server(content, shows(print_of('1')));
+    open_cached(server);
+    EXPECT_EQ(run(Op::extents, 1 << 20, 1 << 20), 0);
+    ASSERT_FALSE(extents_.empty());
+}
+
+TEST_F(CachedDiskTest, AFailureReachesTheClient) {
+    FaultServer::Manners manners = shows(print_of('1'));
+    manners.read_error = wire::kErrorIo;
+    const FaultServer server(content_, manners);
+    open_cached(server);
+    EXPECT_EQ(read(0, 4096), EIO);
+}
+
+TEST_F(CachedDiskTest, IsNotSharedByTwoProcesses) {
+    const auto second = BlockCache::start({.directory = tree_.path("cache")}, log_);
+    ASSERT_FALSE(second);
+    EXPECT_EQ(second.error().code, Errc::conflict);
+    EXPECT_NE(second.error().message.find("another process uses it"), std::string::npos);
+}
+
+TEST_F(CachedDiskTest, ADirectoryThatOthersMayWriteToIsRefused) {
+    std::filesystem::create_directory(tree_.path("open"));
+    ASSERT_EQ(::chmod(tree_.path("open").c_str(), 0777), 0);
+    const auto cache = BlockCache::check({.directory = tree_.path("open")});
+    ASSERT_FALSE(cache);
+    EXPECT_EQ(cache.error().code, Errc::invalid);
+}
+
+TEST_F(CachedDiskTest, ManyReadersAtRandomGetTheRightBytes) {
+    const FaultServer server(content_, shows(print_of('1')));
+    open_cached(server);
+    std::list<std::thread> clients;
+    std::atomic<int> wrong{0};
+    for (std::uint64_t seed = 1; seed <= 6; ++seed) {
+        clients.emplace_back([&, seed] {
+            std::uint64_t state = seed;
+            for (int i = 0; i < 150; ++i) {
+                wrong += random_read(*disk_, content_, state, 300'000) ? 0 : 1;
+                Bytes bytes(5000);
+                const std::uint64_t at = (state >> 20) % (kSize - bytes.size());
+                wrong += disk_->read_now(at, bytes) == Disk::Now::done &&
+                                 std::memcmp(bytes.data(), content_.data() + at, bytes.size()) != 0
+                             ? 1
+                             : 0;
+            }
+        });
+    }
+    for (std::thread& client : clients) {
+        client.join();
+    }
+    EXPECT_EQ(wrong, 0);
+}
+
+TEST(ReadStreams, ReadsAheadASmallPartOnly) {
+    ReadStreams streams;
+    std::uint64_t ahead = 0;
+    const std::uint64_t read = std::uint64_t{100} << 20;
+    for (std::uint64_t at = 0; at < read; at += 65536) {
+        if (const auto range = streams.note(at, 65536)) {
+            EXPECT_GE(range->offset, at + 65536);
+            ahead = range->offset + range->length;
+        }
+    }
+    EXPECT_GT(ahead, read + (std::uint64_t{2} << 20));
+    EXPECT_LE(ahead, read + read / ReadStreams::kPart);
+}
+
+TEST(ReadStreams, LeavesRandomReadsAlone) {
+    ReadStreams streams;
+    std::uint64_t state = 7;
+    for (int i = 0; i < 10'000; ++i) {
+        state = state * 6364136223846793005ULL + 1442695040888963407ULL;
+        EXPECT_FALSE(streams.note((state >> 20) % (std::uint64_t{1} << 40), 4096));
+    }
+}
+
+}  // namespace
+}  // namespace signpost::test
