@@ -239,6 +239,7 @@ void Parser::add_other_verbs() {
                       "ask each server now, too; exit 6 if one to be asked "
                       "does not answer");
     verb(app, "status");
+    verb(app, "cache")->add_option("DIR", raw.directories)->required()->expected(1);
     verb(app, "doctor");
     CLI::App* catalog = app.add_subcommand("catalog", "make, save or move the catalog");
     catalog->fallthrough();

@@ -190,6 +190,11 @@ struct FilesFindVerb {
 };
 
 struct StatusVerb {};
+
+struct CacheVerb {
+    std::string directory;
+};
+
 struct DoctorVerb {};
 struct CatalogInitVerb {};
 
@@ -216,7 +221,7 @@ using Verb =
                  ServersRemoveVerb, ServersDrainVerb, SitesListVerb, SitesCostVerb, AddVerb,
                  RemoveVerb, ScanVerb, VerifyVerb, DiffVerb, ExplainVerb, CopyVerb, RepairVerb,
                  JobsVerb, JobsCancelVerb, FilesListVerb, FilesCatVerb, FilesGetVerb, FilesFindVerb,
-                 MountVerb, StatusVerb, DoctorVerb, CatalogInitVerb, CatalogExportVerb,
+                 MountVerb, StatusVerb, CacheVerb, DoctorVerb, CatalogInitVerb, CatalogExportVerb,
                  CatalogImportVerb, CatalogMigrateVerb, CatalogRebuildVerb>;
 
 struct Invocation {

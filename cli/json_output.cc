@@ -222,6 +222,19 @@ std::string site_cost_json(const SiteCost& cost) {
     return dumped({{"from", cost.from}, {"to", cost.to}, {"cost", cost.cost}}, -1);
 }
 
+std::string cache_json(const CacheReport& report) {
+    Json contents = Json::array();
+    for (const CachedDiskReport& disk : report.contents) {
+        contents.push_back({{"disk", disk.disk},
+                            {"known_by", disk.known_by},
+                            {"size", disk.size},
+                            {"cached_bytes", disk.cached}});
+    }
+    return dumped(
+        {{"hit_bytes", report.hit}, {"fetched_bytes", report.fetched}, {"contents", contents}},
+        kIndent);
+}
+
 std::string drain_json(const std::string& server, bool draining,
                        const std::vector<std::string>& only_copies) {
     return dumped({{"server", server}, {"draining", draining}, {"only_copies", only_copies}},

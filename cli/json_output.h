@@ -137,6 +137,19 @@ struct PublishReport {
     bool dry_run = false;
 };
 
+struct CachedDiskReport {
+    std::string disk;
+    std::string known_by;  // digest, copy or verified
+    std::uint64_t size = 0;
+    std::uint64_t cached = 0;
+};
+
+struct CacheReport {
+    std::vector<CachedDiskReport> contents;
+    std::uint64_t hit = 0;  // bytes for clients that were there
+    std::uint64_t fetched = 0;
+};
+
 std::string_view to_string(VerifiedLocation::Result result);
 std::string_view to_string(Finding::Level level);
 
@@ -157,6 +170,7 @@ std::string publish_json(const PublishReport& report);
 std::string verify_item_json(const VerifyReport& report);
 std::string diff_json(const DiffReport& report);
 std::string status_json(const StatusReport& report);
+std::string cache_json(const CacheReport& report);
 std::string explain_json(const ExplainReport& report);
 std::string doctor_json(const std::vector<Finding>& findings);
 std::string job_json(const Job& job, bool dry_run);

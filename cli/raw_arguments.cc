@@ -526,6 +526,8 @@ Outcome<Verb> take_verb(const RawArguments& raw) {
         {"files find", files_find},
         {"mount", mount},
         {"status", [](const RawArguments&) -> Outcome<Verb> { return StatusVerb{}; }},
+        {"cache",
+         [](const RawArguments& r) -> Outcome<Verb> { return CacheVerb{r.directories.front()}; }},
         {"doctor", [](const RawArguments&) -> Outcome<Verb> { return DoctorVerb{}; }},
         {"catalog init", [](const RawArguments&) -> Outcome<Verb> { return CatalogInitVerb{}; }},
         {"catalog export",

@@ -125,6 +125,10 @@ constexpr std::array kVerbs{
     VerbInfo{"status", "", "", "show the catalog and the servers on one screen", "no-header",
              "signpost status\n"
              "signpost status --json | jq .single_copy_disks\n"},
+    VerbInfo{"cache", "", "DIR", "show what a server keeps of disks that it relays",
+             "no-header columns",
+             "signpost cache /var/cache/signpost\n"
+             "signpost cache /var/cache/signpost --json | jq .hit_bytes\n"},
     VerbInfo{"doctor", "", "", "look for problems, and say how to mend each",
              "tls-certificates tls-psk tls-username",
              "signpost doctor\n"

@@ -5,7 +5,7 @@
 # command itself gives. A catalog that does not answer completes nothing.
 
 _signpost_verbs='ls list find where which info uri servers sites add rm scan verify diff explain copy
-    move repair jobs files mount status doctor catalog'
+    move repair jobs files mount status cache doctor catalog'
 _signpost_options='--catalog --json --json=lines --server --bytes --color --help'
 
 # The command as typed, with its --catalog if there is one.
@@ -55,7 +55,7 @@ _signpost_options_of() {
     'servers add') echo "--foreign --site --priority --class --dry-run $tls" ;;
     'servers drain') echo '--off --wait --dry-run' ;;
     'servers rm' | rm) echo '--yes --dry-run' ;;
-    servers | 'servers list' | sites | 'sites list') echo "$table" ;;
+    servers | 'servers list' | sites | 'sites list' | cache) echo "$table" ;;
     add) echo '--repository --points --uri --dry-run' ;;
     scan) echo '--prune --points --uri --dry-run' ;;
     copy | move) echo '--to --from --rate --detach --dry-run' ;;
@@ -150,7 +150,7 @@ _signpost_argument() {
         [[ $place == 0 ]] && _signpost_servers "$current"
         ;;
     add) mapfile -t COMPREPLY < <(compgen -f -- "$current") ;;
-    scan) mapfile -t COMPREPLY < <(compgen -d -- "$current") ;;
+    scan | cache) mapfile -t COMPREPLY < <(compgen -d -- "$current") ;;
     esac
 }
 
