@@ -21,8 +21,9 @@ constexpr std::size_t kKeptPieces = 4 << 20;  // some 100 MB
 constexpr std::size_t kKeptIndexes = 4096;
 constexpr unsigned kMostReading = 4;  // opens of other disks need threads, too
 constexpr std::chrono::seconds kPatience{2};
-constexpr std::size_t kUnpackedMost = 64 << 20;  // one of the largest blocks, two of the usual
-constexpr std::uint64_t kGranule = 64 << 10;     // what QEMU's bitmaps count
+// Programs that copy read at four places at the same time, and the usual block has 32 MiB.
+constexpr std::size_t kUnpackedMost = 160 << 20;
+constexpr std::uint64_t kGranule = 64 << 10;  // what QEMU's bitmaps count
 
 class BackupTables final : public ImageTables {
    public:
@@ -144,7 +145,10 @@ Result<std::shared_ptr<Disk>> make_backup_disk(OpenImage image, BackupIndexes& i
             .tables = std::make_shared<BackupTables>(file.fd.get(), std::move(*index))};
     };
     return make_chain_disk(std::move(image),
-                           {.read_tables = read_tables, .unpacked_most = kUnpackedMost}, log);
+                           {.read_tables = read_tables,
+                            .unpacked_most = kUnpackedMost,
+                            .unpacked_budget = indexes.budget()},
+                           log);
 }
 
 }  // namespace signpost

@@ -22,6 +22,7 @@
 #include "nbd-server/disk/disk.h"
 #include "nbd-server/disk/log.h"
 #include "nbd-server/disk/repository.h"
+#include "nbd-server/disk/unpacked_blocks.h"
 
 namespace signpost {
 
@@ -33,6 +34,9 @@ class BackupIndexes {
     // message of an error goes after the file's name.
     Result<Index> get(int fd);
 
+    // Of compressed blocks of all disks over these files.
+    const std::shared_ptr<UnpackedBlocks::Budget>& budget() const { return budget_; }
+
    private:
     struct Kept {
         std::string state;  // which file, and as it was when
@@ -40,8 +44,13 @@ class BackupIndexes {
         Index index;
     };
 
+    static constexpr std::size_t kUnpackedOfAll = 512 << 20;
+
     std::shared_ptr<Kept> find(const std::string& state);
     void drop_oldest();
+
+    const std::shared_ptr<UnpackedBlocks::Budget> budget_ =
+        std::make_shared<UnpackedBlocks::Budget>(kUnpackedOfAll);
 
     std::mutex mutex_;  // guards all below, and what is kept; not held while one is read
     std::condition_variable ended_;

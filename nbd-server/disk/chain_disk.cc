@@ -22,7 +22,6 @@
 #include "nbd-server/disk/disk_difference.h"
 #include "nbd-server/disk/file_extent.h"
 #include "nbd-server/disk/image_fingerprint.h"
-#include "nbd-server/disk/unpacked_blocks.h"
 #include "nbd-server/wire/protocol.h"
 
 namespace signpost {
@@ -59,11 +58,11 @@ struct Member {
 class ChainDisk final : public Disk, public OriginTeller {
    public:
     ChainDisk(const OpenImage& image, std::deque<Member> members, std::vector<ChainFile> files,
-              std::size_t unpacked_most, Log& log)
+              const ChainDiskTerms& terms, Log& log)
         : members_(std::move(members)),
           files_(std::move(files)),
           map_(files_),
-          blocks_(unpacked_most),
+          blocks_(terms.unpacked_most, terms.unpacked_budget),
           log_(log) {
         traits_.size = image.size;
         traits_.preferred_block = static_cast<std::uint32_t>(
@@ -387,8 +386,7 @@ Result<std::shared_ptr<Disk>> make_chain_disk(OpenImage image, const ChainDiskTe
                                                 "again",
                                                 escaped(image.name.str())));
     }
-    return std::make_shared<ChainDisk>(image, std::move(members), std::move(files),
-                                       terms.unpacked_most, log);
+    return std::make_shared<ChainDisk>(image, std::move(members), std::move(files), terms, log);
 }
 
 }  // namespace signpost

@@ -20,6 +20,7 @@
 #include "nbd-server/disk/disk.h"
 #include "nbd-server/disk/log.h"
 #include "nbd-server/disk/repository.h"
+#include "nbd-server/disk/unpacked_blocks.h"
 
 namespace signpost {
 
@@ -29,6 +30,7 @@ struct ChainDiskTerms {
     // Of one file, which stays open. The message of an error goes after the file's name.
     std::function<Result<ChainFile>(const ImageFile& file)> read_tables;
     std::size_t unpacked_most = 0;  // bytes of compressed blocks to keep
+    std::shared_ptr<UnpackedBlocks::Budget> unpacked_budget = nullptr;
 };
 
 // IMAGE: at most kMaxChainFiles. Errors: conflict, when it has changed since it was opened; else

@@ -5,6 +5,12 @@
 
 namespace signpost {
 
+UnpackedBlocks::~UnpackedBlocks() {
+    while (!kept_.empty()) {
+        drop_oldest();
+    }
+}
+
 UnpackedBlocks::Bytes UnpackedBlocks::find(const Block& block) {
     const auto found = std::ranges::find(kept_, block, &Kept::block);
     if (found == kept_.end()) {
@@ -40,13 +46,32 @@ Result<UnpackedBlocks::Bytes> UnpackedBlocks::get(const ImageTables& tables, con
         return std::unexpected(std::move(unpacked.error()));
     }
     auto bytes = std::make_shared<const std::vector<std::byte>>(std::move(*unpacked));
+    keep(block, bytes);
+    return Bytes(std::move(bytes));
+}
+
+void UnpackedBlocks::keep(const Block& block, const Bytes& bytes) {
     kept_.push_front({block, bytes});
     kept_bytes_ += bytes->size();
-    while (kept_bytes_ > most_ && kept_.size() > 1) {
-        kept_bytes_ -= kept_.back().bytes->size();
-        kept_.pop_back();
+    if (budget_) {
+        budget_->kept += bytes->size();
     }
-    return Bytes(std::move(bytes));
+    while (kept_.size() > 1 && has_too_much()) {
+        drop_oldest();
+    }
+}
+
+bool UnpackedBlocks::has_too_much() const {
+    return kept_bytes_ > most_ || (budget_ && budget_->kept > budget_->most);
+}
+
+void UnpackedBlocks::drop_oldest() {
+    const std::size_t size = kept_.back().bytes->size();
+    kept_bytes_ -= size;
+    if (budget_) {
+        budget_->kept -= size;
+    }
+    kept_.pop_back();
 }
 
 }  // namespace signpost

@@ -10,6 +10,7 @@
 
 #pragma once
 
+#include <atomic>
 #include <condition_variable>
 #include <cstddef>
 #include <cstdint>
@@ -28,8 +29,18 @@ class UnpackedBlocks {
    public:
     using Bytes = std::shared_ptr<const std::vector<std::byte>>;
 
-    // MOST: bytes to keep; one block is kept in any case.
-    explicit UnpackedBlocks(std::size_t most) : most_(most) {}
+    // What all disks of a kind may keep together, in bytes.
+    struct Budget {
+        const std::size_t most;
+        std::atomic<std::size_t> kept{0};
+    };
+
+    // MOST: bytes to keep here, within BUDGET if there is one; one block is kept in any case.
+    explicit UnpackedBlocks(std::size_t most, std::shared_ptr<Budget> budget = nullptr)
+        : most_(most), budget_(std::move(budget)) {}
+    UnpackedBlocks(const UnpackedBlocks&) = delete;
+    UnpackedBlocks& operator=(const UnpackedBlocks&) = delete;
+    ~UnpackedBlocks();
 
     // Of RUN, which is packed; null when it would have to be read.
     Bytes known(const ImageRun& run);
@@ -45,8 +56,12 @@ class UnpackedBlocks {
     };
 
     Bytes find(const Block& block);
+    void keep(const Block& block, const Bytes& bytes);
+    void drop_oldest();
+    bool has_too_much() const;
 
     const std::size_t most_;
+    const std::shared_ptr<Budget> budget_;
 
     std::mutex mutex_;  // guards all below
     std::condition_variable ended_;
