@@ -33,6 +33,8 @@ inline constexpr std::chrono::seconds kWriterLease{15};
 inline constexpr std::chrono::hours kJobMemory{7 * 24};  // of finished ones
 inline constexpr std::size_t kMaxJobs = 10'000;
 inline constexpr std::size_t kMaxSiteCosts = 10'000;
+inline constexpr std::size_t kMaxBootProfile = 64 * 1024;  // bytes
+inline constexpr std::size_t kMaxBootProfiles = 10'000;
 
 struct PublishSummary {
     std::uint64_t added = 0;
@@ -162,6 +164,13 @@ class Catalog {
     virtual Result<std::optional<WriterLease>> writer(const DiskName& disk) = 0;
     // The last holder, whether its lease has lapsed or was given back (then `expires` is 0).
     virtual Result<std::optional<WriterLease>> last_writer(const DiskName& disk) = 0;
+
+    // What a machine reads of DISK when it starts, as a server has seen it: a text of its own
+    // making, and a hint to others. Empty: nobody has said so. No change to change_sequence().
+    // Beyond kMaxBootProfiles the oldest are forgotten. invalid: it is longer than kMaxBootProfile,
+    // or has other characters than printable ASCII.
+    virtual Result<std::optional<std::string>> boot_profile(const DiskName& disk) = 0;
+    virtual Result<void> put_boot_profile(const DiskName& disk, std::string_view profile) = 0;
 
     // Puts records back, over what is there. invalid when one breaks a rule or is there twice;
     // not_found when ONLY_OF is not registered.

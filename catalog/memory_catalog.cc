@@ -395,6 +395,23 @@ Result<std::optional<WriterLease>> MemoryCatalog::writer(const DiskName& disk) {
     return found->second;
 }
 
+Result<std::optional<std::string>> MemoryCatalog::boot_profile(const DiskName& disk) {
+    const std::lock_guard lock(mutex_);
+    const auto found = boot_profiles_.find(disk);
+    return found == boot_profiles_.end() ? std::nullopt : std::optional(found->second.profile);
+}
+
+Result<void> MemoryCatalog::put_boot_profile(const DiskName& disk, std::string_view profile) {
+    if (auto checked = check_boot_profile(disk, profile); !checked)
+        return checked;
+    const std::lock_guard lock(mutex_);
+    boot_profiles_[disk] = {std::string(profile), clock_()};
+    if (boot_profiles_.size() > kMaxBootProfiles)
+        boot_profiles_.erase(std::ranges::min_element(
+            boot_profiles_, {}, [](const auto& one) { return one.second.learned; }));
+    return {};
+}
+
 void MemoryCatalog::withdraw_other(const Restoration& records,
                                    const std::vector<const DiskRecord*>& kept) {
     const auto is_kept = [&](const DiskName& name) {
@@ -471,6 +488,7 @@ Result<void> MemoryCatalog::begin_import() {
     site_costs_.clear();
     jobs_.clear();
     writers_.clear();
+    boot_profiles_.clear();
     importing_ = true;
     ++sequence_;
     return {};

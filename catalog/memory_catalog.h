@@ -46,6 +46,8 @@ class MemoryCatalog : public Catalog {
     Result<void> release_writer(const WriterLease& lease) override;
     Result<std::optional<WriterLease>> writer(const DiskName& disk) override;
     Result<std::optional<WriterLease>> last_writer(const DiskName& disk) override;
+    Result<std::optional<std::string>> boot_profile(const DiskName& disk) override;
+    Result<void> put_boot_profile(const DiskName& disk, std::string_view profile) override;
     Result<void> restore(const Restoration& records) override;
     Result<std::uint64_t> newest_generation() override;
     Result<void> begin_import() override;
@@ -59,6 +61,10 @@ class MemoryCatalog : public Catalog {
     struct StoredServer {
         Server server;
         std::int64_t last_complete = 0;
+    };
+    struct StoredProfile {
+        std::string profile;
+        std::int64_t learned = 0;
     };
     using Holdings = std::map<std::string, Location, std::less<>>;  // by server
     using Disks = std::map<DiskName, Holdings>;
@@ -85,6 +91,7 @@ class MemoryCatalog : public Catalog {
     std::map<std::pair<std::string, std::string>, int> site_costs_;
     std::map<std::string, Job, std::less<>> jobs_;
     std::map<DiskName, WriterLease> writers_;
+    std::map<DiskName, StoredProfile> boot_profiles_;
     std::uint64_t sequence_ = 0;
     std::uint64_t generation_ = 0;
     bool importing_ = false;

@@ -591,6 +591,22 @@ Result<std::optional<WriterLease>> PostgresCatalog::writer(const DiskName& disk)
     });
 }
 
+Result<std::optional<std::string>> PostgresCatalog::boot_profile(const DiskName& disk) {
+    using Found = std::optional<std::string>;
+    return read(waits_.look_up, [&](PostgresConnection& connection) -> Result<Found> {
+        return read_boot_profile(connection, disk, skipped_);
+    });
+}
+
+Result<void> PostgresCatalog::put_boot_profile(const DiskName& disk, std::string_view profile) {
+    if (auto checked = check_boot_profile(disk, profile); !checked)
+        return checked;
+    return change([&](PostgresConnection& connection) -> Result<void> {
+        signpost::put_boot_profile(connection, disk, profile, time(connection));
+        return {};
+    });
+}
+
 Result<void> PostgresCatalog::restore(const Restoration& records) {
     const auto ordered = check_restoration(records);
     if (!ordered)

@@ -333,6 +333,18 @@ inline constexpr PostgresStatement kDeleteSiteCost{
 inline constexpr PostgresStatement kCountSiteCosts{"count_site_costs",
                                                    "SELECT count(*) FROM signpost.site_cost"};
 
+inline constexpr PostgresStatement kBootProfile{
+    "boot_profile", "SELECT left(profile, 65537) FROM signpost.boot_profile WHERE disk_name = $1"};
+inline constexpr PostgresStatement kPutBootProfile{
+    "put_boot_profile",
+    "INSERT INTO signpost.boot_profile (disk_name, profile, learned) VALUES ($1, $2, $3::bigint)"
+    " ON CONFLICT (disk_name) DO UPDATE SET profile = excluded.profile,"
+    " learned = excluded.learned"};
+inline constexpr PostgresStatement kTrimBootProfiles{
+    "trim_boot_profiles",
+    "DELETE FROM signpost.boot_profile WHERE disk_name IN"
+    " (SELECT disk_name FROM signpost.boot_profile ORDER BY learned DESC OFFSET $1::bigint)"};
+
 // Imports.
 inline constexpr PostgresStatement kImporting{
     "importing", "SELECT importing::int FROM signpost.catalog_state WHERE id = 1"};
@@ -352,6 +364,7 @@ inline constexpr PostgresStatement kClearServers{"", "DELETE FROM signpost.serve
 inline constexpr PostgresStatement kClearSiteCosts{"", "DELETE FROM signpost.site_cost"};
 inline constexpr PostgresStatement kClearJobs{"", "DELETE FROM signpost.job"};
 inline constexpr PostgresStatement kClearWriters{"", "DELETE FROM signpost.writer"};
+inline constexpr PostgresStatement kClearBootProfiles{"", "DELETE FROM signpost.boot_profile"};
 
 // The sequence of changes. The last statement of every change: its row is locked for no longer than
 // the commit takes, and nobody sees n + 1 before n. Without its row, or with one beyond any count,

@@ -173,6 +173,7 @@ void clear_tables(PostgresConnection& connection, std::chrono::milliseconds wait
     connection.queue(pg::kClearSiteCosts);
     connection.queue(pg::kClearJobs);
     connection.queue(pg::kClearWriters);
+    connection.queue(pg::kClearBootProfiles);
 }
 
 }  // namespace signpost

@@ -101,9 +101,18 @@ CREATE TABLE signpost.writer (
 );
 )";
 
-constexpr std::array<std::string_view, 1> kMigrations{kVersion1};
+constexpr std::string_view kVersion2 = R"(CREATE TABLE signpost.boot_profile (
+    disk_name text COLLATE "C" PRIMARY KEY,
+    profile text NOT NULL,
+    learned bigint NOT NULL
+);
+)";
+
+constexpr std::array<std::string_view, 2> kMigrations{kVersion1, kVersion2};
+// Of the first version; those that came later are not missing in a catalog that is to be migrated.
 constexpr std::array<std::string_view, 8> kTableNames{
     "catalog_state", "server", "server_uri", "heartbeat", "location", "site_cost", "job", "writer"};
+constexpr std::string_view kTableOfVersion2 = "boot_profile";
 
 // A reader looks. A server registers itself, beats, publishes, works on jobs, leases the right to
 // write, and gives back what it knows (so it sets the sequence of generations). A registrar also
@@ -124,7 +133,8 @@ std::string grants_of(std::string_view role) {
             " ON signpost.catalog_state TO {0};\n"
             "GRANT INSERT, UPDATE ON signpost.server, signpost.heartbeat TO {0};\n"
             "GRANT INSERT, DELETE ON signpost.server_uri TO {0};\n"
-            "GRANT INSERT, UPDATE, DELETE ON signpost.location, signpost.job TO {0};\n"
+            "GRANT INSERT, UPDATE, DELETE ON signpost.location, signpost.job,"
+            " signpost.boot_profile TO {0};\n"
             "GRANT INSERT, UPDATE ON signpost.writer TO {0};\n",
             role);
     if (role == "signpost_registrar")
@@ -267,6 +277,8 @@ Result<int> check_postgres_schema(PostgresConnection& connection, PostgresMigrat
                                 connection.target().description, version, migrations.size()));
     if (version < 1)
         return damaged(connection, "it has no schema version");
+    if (version >= 2 && !is_there(kTableOfVersion2))
+        return damaged(connection, fmt::format("table {} is missing", kTableOfVersion2));
     return static_cast<int>(version);
 }
 

@@ -152,4 +152,20 @@ Result<bool> put_site_cost(PostgresConnection& connection, const SiteCost& cost)
     return put.changed_rows() > 0;
 }
 
+std::optional<std::string> read_boot_profile(PostgresConnection& connection, const DiskName& disk,
+                                             SkipCount& skipped) {
+    const auto found = read_all(
+        connection.run(pg::kBootProfile, PostgresParameters().add(disk.str())), boot_profile_in,
+        skipped);
+    return found.empty() ? std::nullopt : std::optional(found.front());
+}
+
+void put_boot_profile(PostgresConnection& connection, const DiskName& disk,
+                      std::string_view profile, std::int64_t now) {
+    connection.queue(pg::kPutBootProfile,
+                     PostgresParameters().add(disk.str()).add(profile).add(now));
+    connection.queue(pg::kTrimBootProfiles,
+                     PostgresParameters().add(static_cast<std::int64_t>(kMaxBootProfiles)));
+}
+
 }  // namespace signpost

@@ -26,4 +26,9 @@ std::optional<WriterLease> read_writer(PostgresConnection& connection, const Dis
 std::vector<SiteCost> read_site_costs(PostgresConnection& connection, SkipCount& skipped);
 Result<bool> put_site_cost(PostgresConnection& connection, const SiteCost& cost);
 
+std::optional<std::string> read_boot_profile(PostgresConnection& connection, const DiskName& disk,
+                                             SkipCount& skipped);
+void put_boot_profile(PostgresConnection& connection, const DiskName& disk,
+                      std::string_view profile, std::int64_t now);
+
 }  // namespace signpost

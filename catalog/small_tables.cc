@@ -87,6 +87,11 @@ bool same_wish(const Job& a, const Job& b) {
            a.rate == b.rate;
 }
 
+bool is_boot_profile(std::string_view text) {
+    return !text.empty() && text.size() <= kMaxBootProfile &&
+           std::all_of(text.begin(), text.end(), [](char c) { return c >= ' ' && c <= '~'; });
+}
+
 bool is_site(std::string_view text) {
     return !text.empty() && is_word(text);
 }
@@ -144,6 +149,19 @@ std::optional<SiteCost> site_cost_in(const StoreRow& row) {
         return std::nullopt;
     cost.cost = static_cast<int>(value);
     return cost;
+}
+
+std::optional<std::string> boot_profile_in(const StoreRow& row) {
+    std::string profile = text_of(row, BootProfileColumn::profile);
+    return is_boot_profile(profile) ? std::optional(std::move(profile)) : std::nullopt;
+}
+
+Result<void> check_boot_profile(const DiskName& disk, std::string_view profile) {
+    if (!is_boot_profile(profile))
+        return fail(Errc::invalid, fmt::format("the boot profile of disk {} is too long, or no "
+                                               "printable ASCII",
+                                               escaped(disk.str())));
+    return {};
 }
 
 Result<void> check_job(const Job& job) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
-// The catalog's small tables, jobs, writers' leases and site costs, as every store has them: which
-// column holds what, what a row becomes, and what a call makes of it.
+// The catalog's small tables, jobs, writers' leases, site costs and boot profiles, as every store
+// has them: which column holds what, what a row becomes, and what a call makes of it.
 //
 // Pure functions. Threads: any.
 
@@ -52,15 +52,23 @@ struct SiteCostColumn {
     };
 };
 
+struct BootProfileColumn {
+    enum : int {
+        profile,
+    };
+};
+
 // Nothing when the row breaks a rule.
 std::optional<Job> job_in(const StoreRow& row);
 std::optional<WriterLease> writer_in(const StoreRow& row);  // of nobody: an empty server
 std::optional<SiteCost> site_cost_in(const StoreRow& row);
+std::optional<std::string> boot_profile_in(const StoreRow& row);
 
 // invalid when a caller's breaks one.
 Result<void> check_job(const Job& job);
 Result<void> check_writer(std::string_view server, std::string_view writer);
 Result<void> check_lease(const WriterLease& lease);
+Result<void> check_boot_profile(const DiskName& disk, std::string_view profile);
 Result<SiteCost> checked_site_cost(const SiteCost& cost);  // FROM before TO
 
 // Finished ones that were updated before then are forgotten.

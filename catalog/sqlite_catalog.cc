@@ -461,6 +461,21 @@ Result<std::optional<WriterLease>> SqliteCatalog::writer(const DiskName& disk) {
     });
 }
 
+Result<std::optional<std::string>> SqliteCatalog::boot_profile(const DiskName& disk) {
+    return read(kLookupWait, [&](Connection& connection) -> Result<std::optional<std::string>> {
+        return read_boot_profile(connection, disk, skipped_);
+    });
+}
+
+Result<void> SqliteCatalog::put_boot_profile(const DiskName& disk, std::string_view profile) {
+    if (auto checked = check_boot_profile(disk, profile); !checked)
+        return checked;
+    return change([&](Connection& connection) -> Result<void> {
+        signpost::put_boot_profile(connection, disk, profile, clock_());
+        return {};
+    });
+}
+
 Result<void> SqliteCatalog::restore(const Restoration& records) {
     const auto ordered = check_restoration(records);
     if (!ordered)

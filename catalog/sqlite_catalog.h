@@ -50,6 +50,8 @@ class SqliteCatalog : public Catalog {
     Result<void> release_writer(const WriterLease& lease) override;
     Result<std::optional<WriterLease>> writer(const DiskName& disk) override;
     Result<std::optional<WriterLease>> last_writer(const DiskName& disk) override;
+    Result<std::optional<std::string>> boot_profile(const DiskName& disk) override;
+    Result<void> put_boot_profile(const DiskName& disk, std::string_view profile) override;
     Result<void> restore(const Restoration& records) override;
     Result<std::uint64_t> newest_generation() override;
     Result<void> begin_import() override;

@@ -177,13 +177,22 @@ inline constexpr std::string_view kDeleteSiteCost =
     "DELETE FROM site_cost WHERE site_a = ? AND site_b = ?";
 inline constexpr std::string_view kCountSiteCosts = "SELECT count(*) FROM site_cost";
 
+// One byte more than there may be is enough to see that there are too many.
+inline constexpr std::string_view kBootProfile =
+    "SELECT substr(profile, 1, 65537) FROM boot_profile WHERE disk = ?";
+inline constexpr std::string_view kPutBootProfile =
+    "INSERT OR REPLACE INTO boot_profile (disk, profile, learned) VALUES (?, ?, ?)";
+inline constexpr std::string_view kTrimBootProfiles =
+    "DELETE FROM boot_profile WHERE disk IN (SELECT disk FROM boot_profile ORDER BY learned"
+    " LIMIT max(0, (SELECT count(*) FROM boot_profile) - ?))";
+
 // An import begins with none of these.
 inline constexpr std::string_view kIsEmpty =
     "SELECT NOT EXISTS (SELECT 1 FROM server) AND NOT EXISTS (SELECT 1 FROM disk)"
     " AND NOT EXISTS (SELECT 1 FROM site_cost) AND NOT EXISTS (SELECT 1 FROM job)";
 inline constexpr std::string_view kClear =
     "DELETE FROM location; DELETE FROM disk; DELETE FROM server_uri; DELETE FROM server;"
-    " DELETE FROM site_cost; DELETE FROM job; DELETE FROM writer;"
+    " DELETE FROM site_cost; DELETE FROM job; DELETE FROM writer; DELETE FROM boot_profile;"
     " UPDATE catalog_state SET disks = 0, locations = 0";
 
 // For check_integrity.

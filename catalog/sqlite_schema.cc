@@ -119,20 +119,29 @@ CREATE TABLE writer (
 ) STRICT, WITHOUT ROWID;
 )";
 
-constexpr std::array<std::string_view, 2> kMigrations{kVersion1, kVersion2};
+constexpr std::string_view kVersion3 = R"(
+CREATE TABLE boot_profile (
+    disk TEXT NOT NULL PRIMARY KEY,
+    profile TEXT NOT NULL,
+    learned INTEGER NOT NULL
+) STRICT;
+)";
+
+constexpr std::array<std::string_view, 3> kMigrations{kVersion1, kVersion2, kVersion3};
 
 struct Table {
     std::string_view name;
     int since;  // this version
 };
-constexpr std::array<Table, 8> kTables{{{"catalog_state", 1},
+constexpr std::array<Table, 9> kTables{{{"catalog_state", 1},
                                         {"disk", 1},
                                         {"location", 1},
                                         {"server", 1},
                                         {"server_uri", 1},
                                         {"site_cost", 2},
                                         {"job", 2},
-                                        {"writer", 2}}};
+                                        {"writer", 2},
+                                        {"boot_profile", 3}}};
 
 constexpr std::string_view kApplicationIdSql = "PRAGMA application_id";
 constexpr std::string_view kUserVersionSql = "PRAGMA user_version";

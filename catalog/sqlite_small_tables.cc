@@ -155,4 +155,20 @@ Result<void> put_site_cost(Connection& connection, const SiteCost& cost) {
     return {};
 }
 
+std::optional<std::string> read_boot_profile(Connection& connection, const DiskName& disk,
+                                             SkipCount& skipped) {
+    Statement row = connection.use(sql::kBootProfile);
+    if (!row.bind(disk.str()).step())
+        return std::nullopt;
+    auto profile = boot_profile_in(row);
+    skipped += profile ? 0 : 1;
+    return profile;
+}
+
+void put_boot_profile(Connection& connection, const DiskName& disk, std::string_view profile,
+                      std::int64_t now) {
+    connection.use(sql::kPutBootProfile).bind(disk.str()).bind(profile).bind(now).run();
+    connection.use(sql::kTrimBootProfiles).bind(std::int64_t{kMaxBootProfiles}).run();
+}
+
 }  // namespace signpost

@@ -28,4 +28,9 @@ std::optional<WriterLease> read_writer(Connection& connection, const DiskName& d
 Result<std::vector<SiteCost>> read_site_costs(Connection& connection, SkipCount& skipped);
 Result<void> put_site_cost(Connection& connection, const SiteCost& cost);
 
+std::optional<std::string> read_boot_profile(Connection& connection, const DiskName& disk,
+                                             SkipCount& skipped);
+void put_boot_profile(Connection& connection, const DiskName& disk, std::string_view profile,
+                      std::int64_t now);
+
 }  // namespace signpost

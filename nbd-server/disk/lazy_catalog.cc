@@ -103,6 +103,15 @@ class LazyCatalog final : public Catalog {
         return with(Need::look_up, [&](Catalog& store) { return store.writer(disk); });
     }
 
+    Result<std::optional<std::string>> boot_profile(const DiskName& disk) override {
+        return with(Need::look_up, [&](Catalog& store) { return store.boot_profile(disk); });
+    }
+
+    Result<void> put_boot_profile(const DiskName& disk, std::string_view profile) override {
+        return with(Need::change,
+                    [&](Catalog& store) { return store.put_boot_profile(disk, profile); });
+    }
+
     Result<void> restore(const Restoration& records) override {
         return with(Need::change, [&](Catalog& store) { return store.restore(records); });
     }

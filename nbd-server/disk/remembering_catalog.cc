@@ -111,6 +111,10 @@ class RememberingCatalog final : public Catalog {
         return ask([&](Catalog& store) { return store.last_writer(disk); });
     }
 
+    Result<std::optional<std::string>> boot_profile(const DiskName& disk) override {
+        return ask([&](Catalog& store) { return store.boot_profile(disk); });
+    }
+
     Result<std::uint64_t> newest_generation() override {
         return ask([](Catalog& store) { return store.newest_generation(); });
     }
@@ -198,6 +202,10 @@ class RememberingCatalog final : public Catalog {
     Result<WriterLease> take_writer(const DiskName& disk, std::string_view server,
                                     std::string_view writer) override {
         return live_->take_writer(disk, server, writer);
+    }
+
+    Result<void> put_boot_profile(const DiskName& disk, std::string_view profile) override {
+        return live_->put_boot_profile(disk, profile);
     }
 
     Result<void> release_writer(const WriterLease& lease) override {

@@ -124,6 +124,15 @@ TEST_F(HostileRows, OddLeaseIsNone) {
     }
 }
 
+TEST_F(HostileRows, SkipsOddBootProfiles) {
+    for (const auto* odd : {"''", "char(10)", "CAST(x'ff' AS TEXT)", "hex(zeroblob(50000))"}) {
+        write(std::string("INSERT OR REPLACE INTO boot_profile VALUES ('good', ") + odd + ", 1)");
+        const auto before = catalog_->skipped_rows();
+        EXPECT_EQ(catalog_->boot_profile(disk("good")).value(), std::nullopt) << odd;
+        EXPECT_EQ(catalog_->skipped_rows(), before + 1) << odd;
+    }
+}
+
 TEST_F(HostileRows, SkipsOddSiteCosts) {
     ASSERT_TRUE(catalog_->put_site_cost({"a", "b", 5}));
     write(

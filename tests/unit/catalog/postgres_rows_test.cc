@@ -76,6 +76,17 @@ TEST_F(PostgresRows, SkipsOddJobsLeasesAndSiteCosts) {
     EXPECT_TRUE(catalog_->take_writer(disk("a"), "beta", "w"));
 }
 
+TEST_F(PostgresRows, SkipsOddBootProfiles) {
+    for (const auto* odd : {"''", "E'\\n'", "repeat('x', 50000000)"}) {
+        write(fmt::format("DELETE FROM signpost.boot_profile;"
+                          "INSERT INTO signpost.boot_profile VALUES ('a', {}, 1)",
+                          odd));
+        const auto before = catalog_->skipped_rows();
+        EXPECT_EQ(catalog_->boot_profile(disk("a")).value(), std::nullopt) << odd;
+        EXPECT_EQ(catalog_->skipped_rows(), before + 1) << odd;
+    }
+}
+
 TEST_F(PostgresRows, OddJobMakesRoomForAGoodOne) {
     write(
         "INSERT INTO signpost.job VALUES ('no id', 0, 'a', 'beta', '', 0, 0, 0, 0, '', 1, 1)");

@@ -129,6 +129,25 @@ TEST_P(CatalogContract, ServerHasItsClass) {
 
 // Site costs.
 
+TEST_P(CatalogContract, BootProfileIsThatWhichWasPutLast) {
+    publish("beta", images({image("a")}));
+    EXPECT_EQ(catalog_->boot_profile(disk("a")).value(), std::nullopt);
+    const auto before = catalog_->change_sequence().value();
+    ASSERT_TRUE(catalog_->put_boot_profile(disk("a"), "first"));
+    ASSERT_TRUE(catalog_->put_boot_profile(disk("a"), "1 4096 0+2 'quoted'"));
+    EXPECT_EQ(catalog_->boot_profile(disk("a")).value(), "1 4096 0+2 'quoted'");
+    EXPECT_EQ(catalog_->boot_profile(disk("b")).value(), std::nullopt);
+    EXPECT_EQ(catalog_->change_sequence().value(), before);
+}
+
+TEST_P(CatalogContract, OddBootProfilesAreRefused) {
+    for (const std::string& odd : {std::string(), std::string(kMaxBootProfile + 1, 'x'),
+                                   std::string("a\nb"), std::string("\xc3\xa4")})
+        EXPECT_EQ(catalog_->put_boot_profile(disk("a"), odd).error().code, Errc::invalid);
+    ASSERT_TRUE(catalog_->put_boot_profile(disk("a"), std::string(kMaxBootProfile, 'x')));
+    EXPECT_EQ(catalog_->boot_profile(disk("a")).value()->size(), kMaxBootProfile);
+}
+
 TEST_P(CatalogContract, SiteCostHoldsInBothDirections) {
     const auto before = sequence();
     ASSERT_TRUE(catalog_->put_site_cost({"rome", "oslo", 30}));
@@ -356,11 +375,11 @@ TEST_P(CatalogContract, RestoredLeaseIsTheLastOne) {
     ASSERT_TRUE(catalog_->restore({.writers = {lease}}));
     EXPECT_EQ(catalog_->last_writer(disk("a")).value(), lease);
     EXPECT_EQ(catalog_->take_writer(disk("a"), "gamma", "w").value().fence, 42u);
-    for (const WriterLease& odd : {WriterLease{disk("a"), "../x", "v", 41, 0},
-                                   WriterLease{disk("a"), "beta", "", 41, 0},
-                                   WriterLease{disk("a"), "beta", "v", 0, 0},
-                                   WriterLease{disk("a"), "beta", "v", ~std::uint64_t{0}, 0},
-                                   WriterLease{disk("a"), "beta", "v", 41, -1}})
+    for (const WriterLease& odd :
+         {WriterLease{disk("a"), "../x", "v", 41, 0}, WriterLease{disk("a"), "beta", "", 41, 0},
+          WriterLease{disk("a"), "beta", "v", 0, 0},
+          WriterLease{disk("a"), "beta", "v", ~std::uint64_t{0}, 0},
+          WriterLease{disk("a"), "beta", "v", 41, -1}})
         EXPECT_EQ(catalog_->restore({.writers = {odd}}).error().code, Errc::invalid);
 }
 

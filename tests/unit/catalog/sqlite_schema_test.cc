@@ -31,10 +31,10 @@ class SqliteSchema : public testing::Test {
 TEST_F(SqliteSchema, NewFileIsACatalogWithALog) {
     RawDatabase raw(path_);
     EXPECT_EQ(raw.ask("PRAGMA application_id"), "1397769044\n");
-    EXPECT_EQ(raw.ask("PRAGMA user_version"), "2\n");
+    EXPECT_EQ(raw.ask("PRAGMA user_version"), "3\n");
     EXPECT_EQ(raw.ask("PRAGMA journal_mode"), "wal\n");
     EXPECT_EQ(raw.ask("PRAGMA integrity_check"), "ok\n");
-    EXPECT_EQ(check_catalog(*connect()).value(), 2);
+    EXPECT_EQ(check_catalog(*connect()).value(), 3);
 }
 
 TEST_F(SqliteSchema, EveryTableIsStrict) {
@@ -53,23 +53,25 @@ TEST_F(SqliteSchema, CreationLeavesWhatIsThere) {
 }
 
 TEST_F(SqliteSchema, MigrationsRunOnceAndInOrder) {
-    const std::array<std::string_view, 4> migrations{
-        catalog_migrations()[0], catalog_migrations()[1], "CREATE TABLE second (x INTEGER) STRICT;",
+    const std::array<std::string_view, 5> migrations{
+        catalog_migrations()[0], catalog_migrations()[1], catalog_migrations()[2],
+        "CREATE TABLE second (x INTEGER) STRICT;",
         "INSERT INTO second VALUES (3); ALTER TABLE server ADD COLUMN note TEXT;"};
     ASSERT_TRUE(migrate_catalog(*connect(), migrations));
     ASSERT_TRUE(migrate_catalog(*connect(), migrations));
     RawDatabase raw(path_);
     EXPECT_EQ(raw.ask("SELECT x FROM second"), "3\n");
-    EXPECT_EQ(raw.ask("PRAGMA user_version"), "4\n");
+    EXPECT_EQ(raw.ask("PRAGMA user_version"), "5\n");
 }
 
 TEST_F(SqliteSchema, FailedMigrationLeavesTheVersionBefore) {
-    const std::array<std::string_view, 4> migrations{
-        catalog_migrations()[0], catalog_migrations()[1], "CREATE TABLE second (x INTEGER) STRICT;",
+    const std::array<std::string_view, 5> migrations{
+        catalog_migrations()[0], catalog_migrations()[1], catalog_migrations()[2],
+        "CREATE TABLE second (x INTEGER) STRICT;",
         "CREATE TABLE third (x INTEGER) STRICT; INSERT INTO nowhere VALUES (1);"};
     EXPECT_FALSE(migrate_catalog(*connect(), migrations));
     RawDatabase raw(path_);
-    EXPECT_EQ(raw.ask("PRAGMA user_version"), "3\n");
+    EXPECT_EQ(raw.ask("PRAGMA user_version"), "4\n");
     EXPECT_EQ(raw.ask("SELECT count(*) FROM sqlite_schema WHERE name = 'third'"), "0\n");
 }
 
@@ -95,7 +97,7 @@ class OlderFile : public testing::Test {
 
 TEST_F(OlderFile, IsMigratedWithItsRows) {
     const auto catalog = SqliteCatalog::open(path_, OpenMode::existing).value();
-    EXPECT_EQ(RawDatabase(path_).ask("PRAGMA user_version"), "2\n");
+    EXPECT_EQ(RawDatabase(path_).ask("PRAGMA user_version"), "3\n");
     const Server held = catalog->find_server("beta").value().value();
     EXPECT_EQ(held.priority_class, PriorityClass::site_normal);
     EXPECT_FALSE(held.draining);
@@ -141,14 +143,14 @@ TEST_F(SqliteSchema, HalfImportedCatalogIsRefusedUntilItIsImportedAgain) {
 }
 
 TEST_F(SqliteSchema, NewerSchemaIsRefusedAndKept) {
-    RawDatabase(path_).run("PRAGMA user_version = 3");
+    RawDatabase(path_).run("PRAGMA user_version = 4");
     for (const auto mode : {OpenMode::create, OpenMode::existing, OpenMode::read_only}) {
         const auto opened = SqliteCatalog::open(path_, mode);
         ASSERT_FALSE(opened);
         EXPECT_EQ(opened.error().code, Errc::too_new);
         EXPECT_NE(opened.error().message.find("upgrade"), std::string::npos);
     }
-    EXPECT_EQ(RawDatabase(path_).ask("PRAGMA user_version"), "3\n");
+    EXPECT_EQ(RawDatabase(path_).ask("PRAGMA user_version"), "4\n");
 }
 
 TEST_F(SqliteSchema, MissingTableIsCorrupt) {
