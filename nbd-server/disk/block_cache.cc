@@ -103,7 +103,8 @@ Result<void> BlockCache::check(const CacheSettings& settings) {
     return lock ? Result<void>() : std::unexpected(lock.error());
 }
 
-Result<std::unique_ptr<BlockCache>> BlockCache::start(CacheSettings settings, Log& log) {
+Result<std::unique_ptr<BlockCache>> BlockCache::start(CacheSettings settings, Log& log,
+                                                      BootProfiles profiles) {
     auto lock = lock_directory(settings.directory);
     if (!lock) {
         return std::unexpected(lock.error());
@@ -112,8 +113,8 @@ Result<std::unique_ptr<BlockCache>> BlockCache::start(CacheSettings settings, Lo
     if (!index) {
         return std::unexpected(index.error());
     }
-    std::unique_ptr<BlockCache> cache(
-        new BlockCache(std::move(settings), std::move(*lock), std::move(*index), log));
+    std::unique_ptr<BlockCache> cache(new BlockCache(std::move(settings), std::move(*lock),
+                                                     std::move(*index), log, std::move(profiles)));
     if (auto loaded = cache->load(); !loaded) {
         return std::unexpected(loaded.error());
     }
@@ -127,10 +128,11 @@ Result<std::unique_ptr<BlockCache>> BlockCache::start(CacheSettings settings, Lo
 }
 
 BlockCache::BlockCache(CacheSettings settings, UniqueFd lock, std::unique_ptr<CacheIndex> index,
-                       Log& lines)
+                       Log& lines, BootProfiles profiles)
     : log(lines),
       memory(settings.memory),
       settings_(std::move(settings)),
+      profiles_(std::move(profiles)),
       lock_(std::move(lock)),
       index_(std::move(index)),
       commons_{settings_.directory, *index_, lines},
@@ -207,8 +209,8 @@ void BlockCache::remove_strangers() const {
 // --- contents
 
 Result<std::shared_ptr<CachedContent>> BlockCache::open(const CacheKeys& keys,
-                                                        const std::string& disk,
-                                                        std::uint64_t size) {
+                                                        const std::string& disk, std::uint64_t size,
+                                                        bool new_too) {
     const std::lock_guard lock(mutex_);
     for (const std::string& key : keys) {
         const auto found = contents_.find(key);
@@ -216,7 +218,7 @@ Result<std::shared_ptr<CachedContent>> BlockCache::open(const CacheKeys& keys,
             continue;
         }
         auto content = found->second;
-        if (key != keys.front()) {
+        if (key != keys.front() && new_too) {
             if (auto renamed = index_->rename(content->id(), keys.front()); !renamed) {
                 return std::unexpected(renamed.error());
             }
@@ -224,6 +226,9 @@ Result<std::shared_ptr<CachedContent>> BlockCache::open(const CacheKeys& keys,
             contents_[keys.front()] = content;
         }
         return use(std::move(content));
+    }
+    if (!new_too) {
+        return fail(Errc::not_found, "the cache has nothing of it");
     }
     auto begun = index_->begin({.id = 0, .key = keys.front(), .disk = disk, .size = size});
     if (!begun) {
@@ -236,12 +241,32 @@ Result<std::shared_ptr<CachedContent>> BlockCache::open(const CacheKeys& keys,
 
 // Its file is open until the last user has let go of it.
 Result<std::shared_ptr<CachedContent>> BlockCache::use(std::shared_ptr<CachedContent> content) {
-    if (auto entered = content->enter(); !entered) {
+    const auto entered = content->enter();
+    if (!entered) {
         return std::unexpected(entered.error());
+    }
+    if (*entered) {
+        fresh_.insert(content.get());
     }
     CachedContent* const plain = content.get();
     return std::shared_ptr<CachedContent>(
         plain, [content = std::move(content)](CachedContent*) { content->leave(); });
+}
+
+std::optional<BootProfile> BlockCache::boot_profile(CachedContent& content) {
+    {
+        const std::lock_guard lock(mutex_);
+        if (fresh_.erase(&content) == 0 || !profiles_.find) {
+            return std::nullopt;
+        }
+    }
+    const auto text = profiles_.find(content.disk());
+    auto profile = text ? BootProfile::parse(*text) : std::nullopt;
+    if (!profile || profile->disk_size != content.size()) {
+        content.record();
+        return std::nullopt;
+    }
+    return profile;
 }
 
 std::vector<std::shared_ptr<CachedContent>> BlockCache::contents() {
@@ -312,9 +337,10 @@ void BlockCache::write() {
             write_batch(batch);
             writing_since_ = Time{};
         }
-        if (batch.empty() || Clock::now() >= next_turn) {
+        if (Clock::now() >= next_turn) {
             commons_.clock.fetch_add(1, std::memory_order_relaxed);
             store_changes();
+            tell_profiles(false);
             close_idle();
             give_memory(0);
             next_turn = Clock::now() + kTurn;
@@ -325,6 +351,7 @@ void BlockCache::write() {
         }
     }
     store_changes();
+    tell_profiles(true);
 }
 
 BlockCache::Batch BlockCache::next_batch() {
@@ -439,6 +466,21 @@ void BlockCache::store_changes() {
         if (index_->set_tally(tally)) {
             told_ = tally;
         }
+    }
+}
+
+void BlockCache::tell_profiles(bool now) {
+    for (const auto& content : contents()) {
+        const auto profile = content->recorded();
+        if (!profile || !profiles_.learned) {
+            continue;
+        }
+        WorkerPool::Task tell = [this, disk = content->disk(), text = profile->text()] {
+            if (BootProfile::parse(text)) {
+                profiles_.learned(disk, text);
+            }
+        };
+        now ? tell() : workers_.run(std::move(tell));
     }
 }
 

@@ -20,9 +20,12 @@
 #include <condition_variable>
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
+#include <set>
 #include <string>
 #include <thread>
 #include <utility>
@@ -42,20 +45,31 @@ namespace signpost {
 // them is known by the first from then on.
 using CacheKeys = std::vector<std::string>;
 
+// What is known, and learnt, of how machines start: calls that may block. Empty: nothing.
+struct BootProfiles {
+    std::function<std::optional<std::string>(const std::string& disk)> find = {};
+    std::function<void(const std::string& disk, const std::string& profile)> learned = {};
+};
+
 class BlockCache {
    public:
     // Makes the directory if it is missing. invalid: it is not for this user alone; conflict:
     // another process uses it; denied, io, full.
     static Result<void> check(const CacheSettings& settings);
 
-    static Result<std::unique_ptr<BlockCache>> start(CacheSettings settings, Log& log);
+    static Result<std::unique_ptr<BlockCache>> start(CacheSettings settings, Log& log,
+                                                     BootProfiles profiles = {});
     BlockCache(const BlockCache&) = delete;
     BlockCache& operator=(const BlockCache&) = delete;
     ~BlockCache();
 
-    // DISK is for people. May block.
+    // DISK is for people. NEW_TOO: makes a content that is not there; else not_found. May block.
     Result<std::shared_ptr<CachedContent>> open(const CacheKeys& keys, const std::string& disk,
-                                                std::uint64_t size);
+                                                std::uint64_t size, bool new_too = true);
+
+    // Of a content that was just opened, if nobody else has it open: what to fetch before it is
+    // asked for. Where that is not known yet, it is learnt. May block.
+    std::optional<BootProfile> boot_profile(CachedContent& content);
 
     // A flight that has landed; its memory was taken of `memory`, and is given back here.
     void store(std::shared_ptr<CachedContent> content, std::shared_ptr<CacheFlight> flight);
@@ -93,7 +107,8 @@ class BlockCache {
     using Batch = std::vector<Landed>;
     using Time = std::chrono::steady_clock::time_point;
 
-    BlockCache(CacheSettings settings, UniqueFd lock, std::unique_ptr<CacheIndex> index, Log& log);
+    BlockCache(CacheSettings settings, UniqueFd lock, std::unique_ptr<CacheIndex> index, Log& log,
+               BootProfiles profiles);
 
     Result<void> load();
     void remove_strangers() const;
@@ -104,11 +119,13 @@ class BlockCache {
     void evict(std::vector<CachedContent::Candidate> chosen);
     void store_changes();
     void close_idle();
+    void tell_profiles(bool now);
     void pause(const std::string& why);
     std::vector<std::shared_ptr<CachedContent>> contents();
-    static Result<std::shared_ptr<CachedContent>> use(std::shared_ptr<CachedContent> content);
+    Result<std::shared_ptr<CachedContent>> use(std::shared_ptr<CachedContent> content);
 
     const CacheSettings settings_;
+    const BootProfiles profiles_;
     const UniqueFd lock_;
     const std::unique_ptr<CacheIndex> index_;
     CachedContent::Commons commons_;
@@ -119,6 +136,7 @@ class BlockCache {
     std::map<std::string, std::shared_ptr<CachedContent>> contents_;  // by key
     std::deque<Landed> landed_;
     std::vector<std::pair<EventLoop*, EventLoop::Task>> room_;
+    std::set<const CachedContent*> fresh_;  // opened a moment ago, by the first user
     std::size_t busy_ = 0;
     bool stopping_ = false;
 

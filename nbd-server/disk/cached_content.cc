@@ -22,6 +22,7 @@ namespace {
 constexpr std::uint64_t kMaxFlight = std::uint64_t{1} << 20;
 constexpr std::size_t kMaxStretches = 1024;  // in one answer
 constexpr unsigned kLeastHole = 16;          // blocks; fewer zeroes between data cost less as data
+constexpr std::uint64_t kRecordFor = 120;    // of the clock
 constexpr std::size_t kMaxChanges = 1024;    // stored at a time
 
 unsigned block_in_chunk(std::uint64_t offset) {
@@ -118,7 +119,7 @@ Result<UniqueFd> CachedContent::open_file() const {
     return file;
 }
 
-Result<void> CachedContent::enter() {
+Result<bool> CachedContent::enter() {
     const std::lock_guard lock(mutex_);
     if (!file_) {
         auto file = open_file();
@@ -128,8 +129,7 @@ Result<void> CachedContent::enter() {
         file_ = std::move(*file);
         pages_ = std::make_unique<CachedPages>(file_.get());
     }
-    ++users_;
-    return {};
+    return ++users_ == 1;
 }
 
 void CachedContent::leave() {
@@ -265,12 +265,31 @@ bool CachedContent::locate_now(std::uint64_t offset, std::uint64_t length,
 
 std::optional<ReadRange> CachedContent::note(std::uint64_t offset, std::uint64_t length) {
     const std::lock_guard lock(mutex_);
+    if (recorder_ && commons_.clock.load(std::memory_order_relaxed) < record_until_) {
+        recorder_->note(offset, length);
+    }
     auto range = streams_.note(offset, length);
     if (!range || range->offset >= content_.size) {
         return std::nullopt;
     }
     range->length = std::min(range->length, content_.size - range->offset);
     return range;
+}
+
+void CachedContent::record() {
+    const std::lock_guard lock(mutex_);
+    recorder_.emplace(content_.size);
+    record_until_ = commons_.clock + kRecordFor;
+}
+
+std::optional<BootProfile> CachedContent::recorded() {
+    const std::lock_guard lock(mutex_);
+    if (!recorder_ || (users_ > 0 && commons_.clock < record_until_)) {
+        return std::nullopt;
+    }
+    auto profile = recorder_->profile();
+    recorder_.reset();
+    return profile;
 }
 
 // --- what is not
@@ -343,6 +362,7 @@ CachedContent::Seen CachedContent::look(const Wish& wish, Wake* wake) {
     auto flight = begin_flight(wish);
     if (wake != nullptr) {
         flight->waiting.push_back(std::move(*wake));
+        streams_.missed(flight->length);
     }
     if (wish.keep) {
         flights_.emplace(flight->begin, flight);

@@ -33,6 +33,7 @@
 #include <vector>
 
 #include "nbd-server/disk/block_bits.h"
+#include "nbd-server/disk/boot_profile.h"
 #include "nbd-server/disk/cache_index.h"
 #include "nbd-server/disk/cached_pages.h"
 #include "nbd-server/disk/disk.h"
@@ -50,8 +51,9 @@ struct CacheFlight {
     std::unique_ptr<std::byte[]> bytes;  // whole blocks
     bool kept = true;                    // else nobody else knows of it, and it is not stored
     const void* begun_for = nullptr;
-    bool here = false;          // guarded by the content's mutex
-    std::vector<Wake> waiting;  // the same
+    std::move_only_function<void()> after = {};  // who fetches it has something to do then
+    bool here = false;                           // guarded by the content's mutex
+    std::vector<Wake> waiting;                   // the same
 
     std::uint64_t end() const { return begin + length; }
     std::uint64_t memory() const { return (length + kCacheBlock - 1) / kCacheBlock * kCacheBlock; }
@@ -67,7 +69,7 @@ class CachedContent {
         std::string directory;
         CacheIndex& index;
         Log& log;
-        std::atomic<std::uint64_t> clock{1};  // of uses
+        std::atomic<std::uint64_t> clock{1};  // of uses: a second each
         std::atomic<std::uint64_t> bytes{0};  // that all take
         std::atomic<std::uint64_t> hit{0};    // as CacheIndex::Tally
         std::atomic<std::uint64_t> fetched{0};
@@ -83,8 +85,8 @@ class CachedContent {
     std::int64_t id() const { return content_.id; }
     std::uint64_t size() const { return content_.size; }
 
-    // The file is open while somebody uses it.
-    Result<void> enter();
+    // The file is open while somebody uses it. True: nobody did before.
+    Result<bool> enter();
     void leave();
 
     // What is at hand, as Disk's.
@@ -93,6 +95,11 @@ class CachedContent {
 
     // A client reads this; what to fetch before it asks.
     std::optional<ReadRange> note(std::uint64_t offset, std::uint64_t length);
+
+    // Notes reads from now on, for a while; then, or when nobody uses it any more, the result.
+    void record();
+    std::optional<BootProfile> recorded();
+    const std::string& disk() const { return content_.disk; }
 
     // What there is of a range, from its begin on.
     struct Seen {
@@ -213,6 +220,8 @@ class CachedContent {
     std::map<std::uint64_t, std::vector<std::pair<std::uint16_t, BlockSum>>> dirty_;  // by chunk
     std::map<std::uint64_t, Chunk> leaving_;                                          // by chunk
     ReadStreams streams_;
+    std::optional<BootRecorder> recorder_;
+    std::uint64_t record_until_ = 0;  // of the clock
 
     // Of flights that were written and wait to be durable; the writer's.
     std::map<const CacheFlight*, Written> written_;

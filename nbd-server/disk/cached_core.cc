@@ -15,9 +15,15 @@ namespace signpost {
 
 namespace {
 
+constexpr std::uint64_t kPieceOfProfile = 256 * 1024;
+constexpr unsigned kMostOfProfile = 4;                          // pieces at a time
 constexpr std::uint64_t kMostWished = std::uint64_t{64} << 20;  // fetched for one wish
 
 }  // namespace
+
+std::string verified_content(const std::string& digest, std::uint64_t size) {
+    return fmt::format("verified\n{}\n{}", digest, size);
+}
 
 // A flight's way to the relay and back.
 struct CachedCore::Trip {
@@ -36,17 +42,35 @@ void CachedCore::begin(std::shared_ptr<Disk> relay) {
 }
 
 void CachedCore::open(const CacheKeys& keys) {
-    opened(cache_.open(keys, name_, traits_.size));
+    opened(open_content(keys));
 }
 
-void CachedCore::opened(Result<std::shared_ptr<CachedContent>> content) {
+Result<CachedCore::Opened> CachedCore::open_content(const CacheKeys& keys) {
+    auto content = cache_.open(keys, terms_.name, traits_.size, terms_.opens_new);
+    if (!content) {
+        return std::unexpected(content.error());
+    }
+    Opened opened{.content = std::move(*content), .profile = {}};
+    if (terms_.opens_new) {
+        opened.profile = cache_.boot_profile(*opened.content);
+    }
+    return opened;
+}
+
+void CachedCore::opened(Result<Opened> content) {
     opening_ = false;
     if (content) {
-        content_ = std::move(*content);
+        content_ = std::move(content->content);
         ready_.store(content_.get(), std::memory_order_release);
-    } else {
-        cache_.log.error(
-            fmt::format("disk '{}' is not cached: {}", escaped(name_), content.error().message));
+        if (content->profile) {
+            profile_.assign(content->profile->ranges.begin(), content->profile->ranges.end());
+            loop_->post([busy = BlockCache::Busy(cache_), self = shared_from_this()] {
+                self->fetch_profile();
+            });
+        }
+    } else if (content.error().code != Errc::not_found) {
+        cache_.log.error(fmt::format("disk '{}' is not cached: {}", escaped(terms_.name),
+                                     content.error().message));
     }
     settle();
 }
@@ -79,14 +103,17 @@ void CachedCore::pinned(const Location& copy, const std::string& fingerprint) {
     }
     CacheKeys keys;
     if (!copy.digest.empty() && copy.fingerprint == fingerprint) {
-        keys.push_back(fmt::format("digest\n{}\n{}\n{}", name_, copy.digest, copy.size));
+        if (!terms_.opens_new) {
+            keys.push_back(verified_content(copy.digest, copy.size));
+        }
+        keys.push_back(fmt::format("digest\n{}\n{}\n{}", terms_.name, copy.digest, copy.size));
     }
-    keys.push_back(fmt::format("copy\n{}\n{}\n{}\n{}\n{}", name_, copy.server, copy.generation,
-                               fingerprint, copy.size));
+    keys.push_back(fmt::format("copy\n{}\n{}\n{}\n{}\n{}", terms_.name, copy.server,
+                               copy.generation, fingerprint, copy.size));
     opening_ = true;
     cache_.workers().run([busy = BlockCache::Busy(cache_), self = shared_from_this(),
                           keys = std::move(keys)]() mutable {
-        auto content = self->cache_.open(keys, self->name_, self->traits_.size);
+        auto content = self->open_content(keys);
         EventLoop& loop = *self->loop_;
         loop.post([busy = std::move(busy), self = std::move(self),
                    content = std::move(content)]() mutable { self->opened(std::move(content)); });
@@ -130,6 +157,9 @@ void CachedCore::take(Request& request) {
         relay_->submit(request);
         return;
     }
+    if (profile_under_way_ == 0 && !profile_.empty()) {
+        fetch_profile();
+    }
     if (!reads) {
         fetch_ahead({request.offset, request.length});
         request.done(request, 0);
@@ -154,7 +184,7 @@ void CachedCore::serve(Ask& ask, std::uint64_t begin, std::uint64_t end) {
     const bool keep = keeps();
     while (begin < end) {
         auto waker = wake(ask, begin, end);
-        auto seen = content_->look({begin, end, keep ? granule_ : kCacheBlock, keep}, &waker);
+        auto seen = content_->look({begin, end, keep ? terms_.granule : kCacheBlock, keep}, &waker);
         const std::uint64_t until = begin + seen.length;
         switch (seen.kind) {
             case Kind::zero:
@@ -280,6 +310,9 @@ bool CachedCore::fetch(const std::shared_ptr<CacheFlight>& flight, const void* w
 
 void CachedCore::landed(Trip& trip, int error) {
     trip.content->landed(trip.flight, error);
+    if (auto after = std::exchange(trip.flight->after, nullptr)) {
+        after();
+    }
     if (!trip.flight->kept) {
         return;
     }
@@ -297,13 +330,53 @@ void CachedCore::fetch_ahead(ReadRange range) {
     std::uint64_t begin = range.offset;
     const std::uint64_t end = begin + std::min({range.length, traits_.size - begin, kMostWished});
     while (begin < end) {
-        auto seen = content_->look({begin, end, granule_, true}, nullptr);
+        auto seen = content_->look({begin, end, terms_.granule, true}, nullptr);
         if (seen.kind == CachedContent::Seen::Kind::to_prove) {
             prove(begin / kCacheChunk);
         } else if (seen.kind == CachedContent::Seen::Kind::missing &&
                    !fetch(seen.flight, nullptr)) {
             content_->landed(seen.flight, EAGAIN);
             return;
+        }
+        begin += seen.length;
+    }
+}
+
+// A few at a time: clients that ask for something else come first.
+void CachedCore::fetch_profile() {
+    while (profile_under_way_ < kMostOfProfile && !profile_.empty() && !closed_ && keeps()) {
+        ReadRange& next = profile_.front();
+        const ReadRange piece{next.offset, std::min(next.length, kPieceOfProfile)};
+        next.offset += piece.length;
+        next.length -= piece.length;
+        if (next.length == 0) {
+            profile_.pop_front();
+        }
+        fetch_some(piece);
+    }
+}
+
+// What is missing of it, and is not on its way.
+void CachedCore::fetch_some(ReadRange range) {
+    using Kind = CachedContent::Seen::Kind;
+    const std::uint64_t end = range.offset + range.length;
+    for (std::uint64_t begin = range.offset; begin < end;) {
+        auto seen = content_->look({begin, end, terms_.granule, true}, nullptr);
+        if (seen.kind == Kind::to_prove) {
+            prove(begin / kCacheChunk);
+        } else if (seen.kind == Kind::missing) {
+            ++profile_under_way_;
+            seen.flight->after = [busy = BlockCache::Busy(cache_), self = shared_from_this()] {
+                --self->profile_under_way_;
+                self->fetch_profile();
+            };
+            if (!fetch(seen.flight, nullptr)) {
+                --profile_under_way_;
+                profile_.clear();  // there is no room for guesses
+                seen.flight->after = nullptr;
+                content_->landed(seen.flight, EAGAIN);
+                return;
+            }
         }
         begin += seen.length;
     }

@@ -22,11 +22,20 @@
 
 namespace signpost {
 
+// The key of what is held to a digest, chunk by chunk.
+std::string verified_content(const std::string& digest, std::uint64_t size);
+
 class CachedCore : public std::enable_shared_from_this<CachedCore> {
    public:
-    CachedCore(BlockCache& cache, std::string name, std::uint64_t granule,
-               std::function<bool()> checks)
-        : cache_(cache), name_(std::move(name)), granule_(granule), checks_(std::move(checks)) {}
+    struct Terms {
+        std::string name;                     // of the disk
+        std::uint64_t granule = kCacheBlock;  // fetched as one
+        bool opens_new = true;                // contents of which nothing is there yet
+    };
+
+    // KEEPS says on the loop whether what is fetched now is to be kept. Empty: yes.
+    CachedCore(BlockCache& cache, Terms terms, std::function<bool()> keeps)
+        : cache_(cache), terms_(std::move(terms)), keeps_(std::move(keeps)) {}
 
     // Before it is used.
     void begin(std::shared_ptr<Disk> relay);
@@ -74,15 +83,21 @@ class CachedCore : public std::enable_shared_from_this<CachedCore> {
     void wait_for_room(Ask& ask, std::uint64_t begin, std::uint64_t end);
     void part_done(Ask& ask, int error);
     void answer_finished();
-    void opened(Result<std::shared_ptr<CachedContent>> content);
+    struct Opened {
+        std::shared_ptr<CachedContent> content;
+        std::optional<BootProfile> profile;
+    };
+    Result<Opened> open_content(const CacheKeys& keys);
+    void opened(Result<Opened> content);
+    void fetch_profile();
+    void fetch_some(ReadRange range);
     void settle();
     void wait_until_settled(Request& request);
-    bool keeps() const { return cache_.fills() && (!checks_ || checks_()); }
+    bool keeps() const { return cache_.fills() && (!keeps_ || keeps_()); }
 
     BlockCache& cache_;
-    const std::string name_;
-    const std::uint64_t granule_;
-    const std::function<bool()> checks_;  // empty: what comes from the relay is kept
+    const Terms terms_;
+    const std::function<bool()> keeps_;
     std::shared_ptr<Disk> relay_;
     DiskTraits traits_;
     EventLoop* loop_ = nullptr;
@@ -94,6 +109,8 @@ class CachedCore : public std::enable_shared_from_this<CachedCore> {
     std::vector<Request*> early_;     // until it is settled
     std::vector<Disk::Told> askers_;  // until it has been opened
     std::deque<Ask*> finished_;
+    std::deque<ReadRange> profile_;   // still to be fetched
+    unsigned profile_under_way_ = 0;  // fetches
     bool closed_ = false;
 };
 

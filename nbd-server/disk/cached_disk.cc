@@ -2,8 +2,6 @@
 
 #include "nbd-server/disk/cached_disk.h"
 
-#include <fmt/format.h>
-
 #include <utility>
 
 #include "nbd-server/disk/cached_core.h"
@@ -72,13 +70,19 @@ class CachedDisk final : public Disk {
 
 }  // namespace
 
-std::shared_ptr<Disk> make_cached_disk(
-    BlockCache& cache, RelayPlan plan,
-    const std::function<std::shared_ptr<Disk>(RelayPlan)>& relay) {
-    auto core = std::make_shared<CachedCore>(cache, plan.disk.str(), kCacheBlock, nullptr);
-    plan.reads_ahead = false;
-    plan.pinned = [weak = std::weak_ptr(core)](const Location& copy,
-                                               const std::string& fingerprint) {
+std::shared_ptr<Disk> make_cached_disk(BlockCache& cache, RelayPlan plan,
+                                       const std::function<std::shared_ptr<Disk>(RelayPlan)>& relay,
+                                       CacheUse use) {
+    const bool keeps = use == CacheUse::take_and_keep;
+    auto core = std::make_shared<CachedCore>(
+        cache, CachedCore::Terms{.name = plan.disk.str(), .opens_new = keeps},
+        keeps ? std::function<bool()>() : [] { return false; });
+    plan.reads_ahead = plan.reads_ahead && !keeps;
+    plan.pinned = [weak = std::weak_ptr(core), before = std::move(plan.pinned)](
+                      const Location& copy, const std::string& fingerprint) {
+        if (before) {
+            before(copy, fingerprint);
+        }
         if (const auto held = weak.lock()) {
             held->pinned(copy, fingerprint);
         }
@@ -90,9 +94,10 @@ std::shared_ptr<Disk> make_cached_disk(
 std::shared_ptr<Disk> make_cached_disk(BlockCache& cache, const DiskName& name,
                                        std::shared_ptr<Disk> verified, const std::string& digest,
                                        std::function<bool()> checks) {
-    auto core = std::make_shared<CachedCore>(cache, name.str(), kCacheChunk, std::move(checks));
+    auto core = std::make_shared<CachedCore>(
+        cache, CachedCore::Terms{.name = name.str(), .granule = kCacheChunk}, std::move(checks));
     core->begin(std::move(verified));
-    core->open({fmt::format("verified\n{}\n{}", digest, core->traits().size)});
+    core->open({verified_content(digest, core->traits().size)});
     return std::make_shared<CachedDisk>(std::move(core));
 }
 

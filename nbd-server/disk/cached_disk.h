@@ -21,10 +21,13 @@
 
 namespace signpost {
 
+// take: what is there is used, and nothing is kept.
+enum class CacheUse { take_and_keep, take };
+
 // PLAN is read-only. RELAY makes the disk below, which lives on a loop.
-std::shared_ptr<Disk> make_cached_disk(
-    BlockCache& cache, RelayPlan plan,
-    const std::function<std::shared_ptr<Disk>(RelayPlan)>& relay);
+std::shared_ptr<Disk> make_cached_disk(BlockCache& cache, RelayPlan plan,
+                                       const std::function<std::shared_ptr<Disk>(RelayPlan)>& relay,
+                                       CacheUse use = CacheUse::take_and_keep);
 
 // VERIFIED holds its content to DIGEST; CHECKS says whether what is asked of it from now on is
 // checked, or relayed as it is: that is not kept.

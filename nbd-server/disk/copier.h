@@ -37,6 +37,8 @@ struct CopierParts {
     bool accepts = true;  // false: no copy is made here; what is here may still be given up
 
     std::function<std::shared_ptr<Disk>(RelayPlan)> relay;
+    // The same, but with what a cache of this server has already. Empty: there is none.
+    std::function<std::shared_ptr<Disk>(RelayPlan)> relay_with_cache = {};
     std::function<Result<std::shared_ptr<Disk>>(OpenImage)> serve;  // own images, to be read
     std::function<bool(const DiskName&)> being_written;             // by clients of ours, now
     DigestStore* digests = nullptr;  // of own images: a copy leaves there what it has computed

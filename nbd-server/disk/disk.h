@@ -76,6 +76,8 @@ struct DiskTraits {
 struct ReadRange {
     std::uint64_t offset = 0;
     std::uint64_t length = 0;
+
+    bool operator==(const ReadRange&) const = default;
 };
 
 class EventLoop;

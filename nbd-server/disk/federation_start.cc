@@ -14,7 +14,9 @@
 #include <cstring>
 #include <utility>
 
+#include "catalog/restore_point.h"
 #include "nbd-server/disk/backup_disk.h"
+#include "nbd-server/disk/cached_disk.h"
 #include "nbd-server/disk/federation.h"
 #include "nbd-server/disk/federation_parts.h"
 #include "nbd-server/disk/lazy_catalog.h"
@@ -237,11 +239,45 @@ void prepare_copies(const FederationSettings& settings, const RepositorySet& rep
     }
 }
 
+// All restore points of a disk have one: it starts from each of them much the same.
+std::optional<DiskName> profile_name(const std::string& disk) {
+    auto name = DiskName::parse(disk);
+    const auto point = name ? RestorePoint::of(*name) : std::nullopt;
+    auto plain = point ? DiskName::parse(point->disk) : name;
+    return plain ? std::optional(std::move(*plain)) : std::nullopt;
+}
+
+// A catalog that is away, or has no such thing, costs a start its speed and nothing else.
+BootProfiles boot_profiles_of(Catalog& catalog, Log& log) {
+    BootProfiles profiles;
+    profiles.find = [&catalog](const std::string& disk) -> std::optional<std::string> {
+        const auto name = profile_name(disk);
+        const auto found =
+            name ? catalog.boot_profile(*name) : Result<std::optional<std::string>>();
+        return found ? *found : std::nullopt;
+    };
+    profiles.learned = [&catalog, &log](const std::string& disk, const std::string& profile) {
+        const auto name = profile_name(disk);
+        const auto put = name ? catalog.put_boot_profile(*name, profile) : Result<void>();
+        if (!put) {
+            log.debug(fmt::format("disk '{}': its boot profile is not kept: {}", escaped(disk),
+                                  put.error().message));
+        }
+    };
+    return profiles;
+}
+
 // The parts but the copier are there.
 std::unique_ptr<Copier> copier_of(const FederationSettings& settings, const FederationParts& parts,
                                   Log& log) {
     if (settings.uri.empty()) {
         return nullptr;
+    }
+    std::function<std::shared_ptr<Disk>(RelayPlan)> relay_with_cache;
+    if (parts.cache) {
+        relay_with_cache = [cache = parts.cache.get(), relay = parts.relay](RelayPlan plan) {
+            return make_cached_disk(*cache, std::move(plan), relay, CacheUse::take);
+        };
     }
     return start_copier(
         {.catalog = *parts.catalog,
@@ -251,6 +287,7 @@ std::unique_ptr<Copier> copier_of(const FederationSettings& settings, const Fede
          .site = settings.site,
          .accepts = settings.copies,
          .relay = parts.relay,
+         .relay_with_cache = std::move(relay_with_cache),
          .serve = [serve =
                        parts.serve_image](OpenImage image) { return serve(std::move(image), {}); },
          .being_written =
@@ -351,6 +388,13 @@ Result<std::unique_ptr<Federation>> start_federation(FederationSettings settings
     parts.relay = [&relay_engine = *parts.engine](RelayPlan plan) {
         return make_relayed_disk(relay_engine, std::move(plan));
     };
+    if (!settings.cache.directory.empty()) {
+        auto cache = BlockCache::start(settings.cache, log, boot_profiles_of(*parts.catalog, log));
+        if (!cache) {
+            return std::unexpected(cache.error());
+        }
+        parts.cache = std::move(*cache);
+    }
     parts.copier = copier_of(settings, parts, log);
     parts.verify = settings.verify;
     if (settings.verify != Verify::off) {
@@ -360,13 +404,6 @@ Result<std::unique_ptr<Federation>> start_federation(FederationSettings settings
                                   .patience = settings.relay.limits.request,
                                   .must_check = settings.verify == Verify::require},
             log);
-    }
-    if (!settings.cache.directory.empty()) {
-        auto cache = BlockCache::start(settings.cache, log);
-        if (!cache) {
-            return std::unexpected(cache.error());
-        }
-        parts.cache = std::move(*cache);
     }
     if (parts.publisher && parts.digests) {
         parts.digester =

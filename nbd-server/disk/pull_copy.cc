@@ -312,7 +312,10 @@ class Pull {
     }
 
     Result<void> pull(PartFile& file, const CopySource& source) {
-        const auto disk = parts_.relay(source.plan);
+        // Later attempts are to show who sends wrong bytes.
+        const bool from_cache = attempt_ == 0 && parts_.relay_with_cache;
+        const auto disk =
+            from_cache ? parts_.relay_with_cache(source.plan) : parts_.relay(source.plan);
         if (auto reached = reach(*disk); !reached) {
             return reached;
         }

@@ -7,6 +7,8 @@
 
 #include <future>
 #include <list>
+#include <map>
+#include <mutex>
 #include <thread>
 
 #include "nbd-server/disk/image_fingerprint.h"
@@ -45,8 +47,19 @@ class CachedDiskTest : public RelayTest {
     CachedDiskTest() { start(); }
     ~CachedDiskTest() override { stop(); }
 
-    void start(std::uint64_t size = kLeastCacheSize) {
-        auto cache = BlockCache::start({.directory = tree_.path("cache"), .size = size}, log_);
+    void start(std::uint64_t size = kLeastCacheSize, const std::string& directory = "cache") {
+        BootProfiles profiles;
+        profiles.find = [this](const std::string& disk) -> std::optional<std::string> {
+            const std::lock_guard lock(mutex_);
+            const auto found = profiles_.find(disk);
+            return found == profiles_.end() ? std::nullopt : std::optional(found->second);
+        };
+        profiles.learned = [this](const std::string& disk, const std::string& profile) {
+            const std::lock_guard lock(mutex_);
+            profiles_[disk] = profile;
+        };
+        auto cache = BlockCache::start({.directory = tree_.path(directory), .size = size}, log_,
+                                       std::move(profiles));
         ASSERT_TRUE(cache) << cache.error().message;
         cache_ = std::move(*cache);
     }
@@ -119,6 +132,8 @@ class CachedDiskTest : public RelayTest {
     const Bytes content_ = pattern(kSize, 1);
     const Bytes other_content_ = pattern(kSize, 2);
     TempTree tree_;
+    std::mutex mutex_;
+    std::map<std::string, std::string> profiles_;  // guarded by mutex_
     std::unique_ptr<BlockCache> cache_;
 };
 
@@ -390,7 +405,40 @@ TEST_F(CachedDiskTest, AReaderInSequenceFindsTheNextBlocks) {
         EXPECT_TRUE(reads_right(large, at, 65536));
     }
     wait_until_stored(large, half, 65536);
-    EXPECT_LE(cache_->commons().fetched, half + half / 20);
+    const std::uint64_t read = half + 65536;
+    EXPECT_LE(cache_->commons().fetched,
+              read + read / ReadStreams::kPart + ReadStreams::kCredit + kCacheBlock);
+}
+
+TEST_F(CachedDiskTest, WhatOneServerHasLearntOfAStartAnotherFetchesBeforeItIsAsked) {
+    const FaultServer server(content_, shows(print_of('1')));
+    open_cached(server);
+    EXPECT_TRUE(reads_right(content_, 5000, 3'000'000));
+    EXPECT_TRUE(reads_right(content_, kSize - 5000, 5000));
+    disk_.reset();
+    const auto learnt = [this] {
+        const std::lock_guard lock(mutex_);
+        return profiles_.contains("web01/vda");
+    };
+    for (int i = 0; i < 2000 && !learnt(); ++i) {
+        std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    }
+    ASSERT_TRUE(learnt());
+    stop();
+    start(kLeastCacheSize, "another");
+    open_cached(server);
+    wait_until_stored(content_, 5000, 3'000'000);
+    wait_until_stored(content_, kSize - 5000, 5000);
+    EXPECT_LE(cache_->commons().fetched, 3'000'000 + 5 * kCacheBlock);
+}
+
+TEST_F(CachedDiskTest, AProfileOfADiskOfAnotherSizeIsNotUsed) {
+    const FaultServer server(content_, shows(print_of('1')));
+    profiles_["web01/vda"] = BootProfile{.disk_size = kSize + 1, .ranges = {{0, 65536}}}.text();
+    open_cached(server);
+    EXPECT_TRUE(reads_right(content_, 1 << 20, 4096));
+    wait_until_stored(content_, 1 << 20, 4096);
+    EXPECT_EQ(cache_->commons().fetched, 4096u);
 }
 
 TEST_F(CachedDiskTest, BlockStatusIsTheServers) {
@@ -450,18 +498,92 @@ TEST_F(CachedDiskTest, ManyReadersAtRandomGetTheRightBytes) {
     EXPECT_EQ(wrong, 0);
 }
 
-TEST(ReadStreams, ReadsAheadASmallPartOnly) {
+TEST(BootProfile, IsReadAsItWasWritten) {
+    const BootProfile profile{.disk_size = 100'000,
+                              .ranges = {{0, 4096}, {12'288, 40'960}, {98'304, 100'000 - 98'304}}};
+    EXPECT_EQ(BootProfile::parse(profile.text()), profile);
+    EXPECT_EQ(profile.text(), "1 255s 0+1 2+a b+1");
+}
+
+TEST(BootProfile, OddTextsAreNone) {
+    for (const char* odd :
+         {"", "1", "2 255s 0+1", "1 0 0+1", "1 255s 0+", "1 255s 0+0", "1 255s 0+q", "1 255s p+1",
+          "1 255s 0+1 x", "1 255s  0+1", "1 255s zzzzzzzzzzzz+1", "1 255s 1+zzzzzzzzzzzz",
+          "1 255s -1+1", "1 zzzzzzzzzzzzz 0+1", "1 zzzzzzzzzz 0+5yc1s", "1 255s 0+1 ",
+          "1 255s0+1"}) {
+        EXPECT_EQ(BootProfile::parse(odd), std::nullopt) << odd;
+    }
+    EXPECT_EQ(BootProfile::parse(std::string(BootProfile::kMostText + 1, '1')), std::nullopt);
+}
+
+TEST(BootProfile, NearRangesBecomeOneWhereTheTextWouldBeTooLong) {
+    BootProfile profile{.disk_size = std::uint64_t{1} << 40, .ranges = {}};
+    for (std::uint64_t i = 0; i < 20'000; ++i) {
+        profile.ranges.push_back({i * 5 * kCacheBlock, kCacheBlock});
+    }
+    const std::string text = profile.text();
+    EXPECT_LE(text.size(), BootProfile::kMostText);
+    const auto read = BootProfile::parse(text);
+    ASSERT_TRUE(read);
+    EXPECT_EQ(read->ranges.front().offset, 0u);
+    EXPECT_EQ(read->ranges.back().offset + read->ranges.back().length,
+              profile.ranges.back().offset + kCacheBlock);
+}
+
+TEST(BootRecorder, TooLittleAndTooMuchIsNoStart) {
+    BootRecorder recorder(std::uint64_t{4} << 30);
+    recorder.note(0, 4096);
+    EXPECT_EQ(recorder.profile(), std::nullopt);
+    recorder.note(100, std::uint64_t{1} << 20);
+    ASSERT_TRUE(recorder.profile());
+    EXPECT_EQ(recorder.profile()->ranges,
+              (std::vector<ReadRange>{{0, (std::uint64_t{1} << 20) + 4096}}));
+    recorder.note(0, std::uint64_t{2} << 30);
+    EXPECT_EQ(recorder.profile(), std::nullopt);
+}
+
+TEST(ReadStreams, ReadsAheadMoreAndMore) {
     ReadStreams streams;
     std::uint64_t ahead = 0;
-    const std::uint64_t read = std::uint64_t{100} << 20;
+    std::uint64_t fetches = 0;
+    const std::uint64_t read = std::uint64_t{1} << 30;
     for (std::uint64_t at = 0; at < read; at += 65536) {
+        if (at >= ahead) {
+            streams.missed(65536);
+        }
         if (const auto range = streams.note(at, 65536)) {
             EXPECT_GE(range->offset, at + 65536);
             ahead = range->offset + range->length;
+            ++fetches;
         }
     }
-    EXPECT_GT(ahead, read + (std::uint64_t{2} << 20));
-    EXPECT_LE(ahead, read + read / ReadStreams::kPart);
+    EXPECT_GT(ahead, read + (std::uint64_t{7} << 20));
+    EXPECT_LE(ahead, read + ReadStreams::kMost);
+    EXPECT_LT(fetches, 600u);
+}
+
+TEST(ReadStreams, WastesASmallPartOnly) {
+    ReadStreams streams;
+    std::uint64_t state = 7;
+    std::uint64_t wanted = 0;
+    std::uint64_t fetched = 0;
+    for (int burst = 0; burst < 1000; ++burst) {
+        state = state * 6364136223846793005ULL + 1442695040888963407ULL;
+        const std::uint64_t begin = (state >> 20) % (std::uint64_t{1} << 40);
+        std::uint64_t ahead = begin;
+        for (std::uint64_t at = begin; at < begin + 512 * 1024; at += 32 * 1024) {
+            if (at >= ahead) {
+                streams.missed(32 * 1024);
+                fetched += 32 * 1024;
+            }
+            wanted += 32 * 1024;
+            if (const auto range = streams.note(at, 32 * 1024)) {
+                ahead = range->offset + range->length;
+                fetched += range->length;
+            }
+        }
+    }
+    EXPECT_LE(fetched, wanted + wanted / ReadStreams::kPart + ReadStreams::kCredit);
 }
 
 TEST(ReadStreams, LeavesRandomReadsAlone) {
