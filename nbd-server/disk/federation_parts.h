@@ -47,7 +47,8 @@ struct FederationParts {
 
     // The two ways in which a disk comes to be: from an image of ours, and from a plan.
     using BeforeFirstWrite = std::function<Result<void>()>;
-    std::function<Result<std::shared_ptr<Disk>>(OpenImage, BeforeFirstWrite)> serve_image;
+    using ServeImage = std::function<Result<std::shared_ptr<Disk>>(OpenImage, BeforeFirstWrite)>;
+    ServeImage serve_image;
     std::function<std::shared_ptr<Disk>(RelayPlan)> relay;
 
     std::unique_ptr<Copier> copier;      // null: the catalog's jobs are not looked at

@@ -267,6 +267,21 @@ BootProfiles boot_profiles_of(Catalog& catalog, Log& log) {
     return profiles;
 }
 
+FederationParts::ServeImage image_server(FormatHelpers& helpers, Log& log) {
+    return [&helpers, &log, indexes = std::make_shared<BackupIndexes>()](
+               OpenImage image, FederationParts::BeforeFirstWrite before_first_write) {
+        if (is_backup(image)) {
+            return make_backup_disk(std::move(image), *indexes, log);
+        }
+        if (is_plain_qcow2(image)) {
+            return make_qcow2_disk(std::move(image), log);
+        }
+        return image.format() == ImageFormat::raw
+                   ? make_local_disk(std::move(image), {std::move(before_first_write)}, log)
+                   : helpers.open(std::move(image), std::move(before_first_write));
+    };
+}
+
 // The parts but the copier are there.
 std::unique_ptr<Copier> copier_of(const FederationSettings& settings, const FederationParts& parts,
                                   Log& log) {
@@ -372,19 +387,7 @@ Result<std::unique_ptr<Federation>> start_federation(FederationSettings settings
         Writers::Parts{*parts.catalog, parts.engine->services().workers, log, parts.server},
         settings.writers);
     parts.watch = std::make_unique<CatalogWatch>(*parts.catalog, *parts.liveness, *parts.engine);
-    parts.serve_image = [&helpers = *parts.helpers, &log,
-                         indexes = std::make_shared<BackupIndexes>()](
-                            OpenImage image, FederationParts::BeforeFirstWrite before_first_write) {
-        if (is_backup(image)) {
-            return make_backup_disk(std::move(image), *indexes, log);
-        }
-        if (is_plain_qcow2(image)) {
-            return make_qcow2_disk(std::move(image), log);
-        }
-        return image.format() == ImageFormat::raw
-                   ? make_local_disk(std::move(image), {std::move(before_first_write)}, log)
-                   : helpers.open(std::move(image), std::move(before_first_write));
-    };
+    parts.serve_image = image_server(*parts.helpers, log);
     parts.relay = [&relay_engine = *parts.engine](RelayPlan plan) {
         return make_relayed_disk(relay_engine, std::move(plan));
     };

@@ -72,7 +72,9 @@ void check_rows(std::string_view bytes) {
     const std::uint64_t size = 1 + take<std::uint64_t>(bytes) % (std::uint64_t{1} << 62);
     CachedContent content(commons, {.id = 1, .key = "k", .disk = "d", .size = size});
     while (!bytes.empty()) {
-        CacheIndex::Chunk chunk{.content = 1, .index = take<std::uint64_t>(bytes)};
+        CacheIndex::Chunk chunk;
+        chunk.content = 1;
+        chunk.index = take<std::uint64_t>(bytes);
         const auto present = BlockBits::from(bytes.substr(0, BlockBits::kBytes));
         bytes.remove_prefix(std::min(bytes.size(), BlockBits::kBytes));
         const auto zero = BlockBits::from(bytes.substr(0, BlockBits::kBytes));

@@ -61,7 +61,7 @@ TEST_F(HostileRows, SkipsNegativeSize) {
 TEST_F(HostileRows, SkipsUnknownCodes) {
     expect_field_skipped("state = 99");
     expect_field_skipped("state = -1");
-    expect_field_skipped("format = 6");
+    expect_field_skipped("format = 7");
     expect_field_skipped("read_only = 2");
 }
 

@@ -51,7 +51,7 @@ TEST(LocationRow, LargestSizeIsAccepted) {
 
 TEST(LocationRow, RefusesNumbersOutOfRange) {
     expect_bad([](LocationRow& row) { row.size = -1; });
-    expect_bad([](LocationRow& row) { row.format = 6; });
+    expect_bad([](LocationRow& row) { row.format = 7; });
     expect_bad([](LocationRow& row) { row.format = -1; });
     expect_bad([](LocationRow& row) { row.read_only = 2; });
     expect_bad([](LocationRow& row) { row.generation = 0; });
