@@ -54,7 +54,7 @@ bool own_proc() {
     ::_exit(WIFEXITED(status) ? WEXITSTATUS(status) : 1);
 }
 
-bool bind(const std::string& from, const std::string& to, unsigned long flags) {
+bool bind_mount(const std::string& from, const std::string& to, unsigned long flags) {
     return ::mount(from.c_str(), to.c_str(), nullptr, MS_BIND | MS_REC, nullptr) == 0 &&
            (flags == 0 ||
             ::mount(nullptr, to.c_str(), nullptr, MS_BIND | MS_REMOUNT | flags, nullptr) == 0);
@@ -71,12 +71,12 @@ bool add_directory(const std::string& root, const std::string& path) {
         return true;
     }
     return ::mkdir((root + path).c_str(), 0755) == 0 &&
-           bind(path, root + path, MS_RDONLY | MS_NOSUID | MS_NODEV);
+           bind_mount(path, root + path, MS_RDONLY | MS_NOSUID | MS_NODEV);
 }
 
 bool add_device(const std::string& root, const std::string& path) {
     const UniqueFd file(::open((root + path).c_str(), O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
-    return file && bind(path, root + path, 0);
+    return file && bind_mount(path, root + path, 0);
 }
 
 bool fill_root(const std::string& root) {
