@@ -237,7 +237,7 @@ std::vector<std::vector<Layer>> LayerFinder::all(std::vector<std::string>& notes
 }
 
 std::vector<std::string> files_for_layers(const Repository& repository,
-                                          const std::string& directory) {
+                                          const std::string& directory, std::string_view file) {
     auto fd = open_beneath(repository.root(), directory.empty() ? "." : directory,
                            O_RDONLY | O_DIRECTORY);
     if (!fd) {
@@ -248,15 +248,21 @@ std::vector<std::string> files_for_layers(const Repository& repository,
         return {};
     }
     fd->release();
+    // However a chain's first file is called, all of its names begin like this.
+    const std::string_view beginning = file.substr(0, file.find_first_of(kSeparators, 1));
     std::vector<std::string> files;
+    std::size_t count = 0;
     while (const dirent* entry = ::readdir(stream.get())) {
-        if (is_ignored_component(entry->d_name) || entry->d_type == DT_DIR) {
+        const std::string_view name = entry->d_name;
+        if (is_ignored_component(name) || entry->d_type == DT_DIR) {
             continue;
         }
-        if (files.size() == LayerFinder::kMostFiles) {
+        if (++count > LayerFinder::kMostFiles) {
             return {};
         }
-        files.emplace_back(entry->d_name);
+        if (name.starts_with(beginning)) {
+            files.emplace_back(name);
+        }
     }
     return files;
 }

@@ -73,8 +73,9 @@ class LayerFinder {
     std::map<std::string, Facts> facts_;
 };
 
-// The files of DIRECTORY; empty when it cannot be read or has more than kMostFiles.
+// The files of DIRECTORY that may be layers of one disk with FILE; none when it cannot be read or
+// has more than kMostFiles.
 std::vector<std::string> files_for_layers(const Repository& repository,
-                                          const std::string& directory);
+                                          const std::string& directory, std::string_view file);
 
 }  // namespace signpost

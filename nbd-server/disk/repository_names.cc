@@ -132,9 +132,9 @@ class Search {
         if (plain && RestorePoint::of(*name) == std::nullopt &&
             may_have_layers(repository, extension)) {
             const RepositoryPath directory{where.repository, parent_of(where.path)};
-            LayerFinder finder(repository, directory.path,
-                               files_for_layers(repository, directory.path));
             const auto file = where.path.substr(where.path.rfind('/') + 1);
+            LayerFinder finder(repository, directory.path,
+                               files_for_layers(repository, directory.path, file));
             if (const auto layers = finder.layers_of(file); !layers.empty()) {
                 take_layer(directory, layers, file);
                 return;
