@@ -82,13 +82,7 @@ class Search {
         if (look_ == Look::by_path) {
             return;
         }
-        for (std::string& path : backup_files_of(place, name_)) {
-            const RepositoryPath where{repository, std::move(path)};
-            found.push_back({.name = name_,
-                             .where = where,
-                             .format = ImageFormat::virtnbdbackup,
-                             .origins = {where}});
-        }
+        backups(repository);
         std::string directory;
         bool there = true;
         for (const std::string& stem : patterns.stems_of(name_)) {
@@ -110,6 +104,20 @@ class Search {
     std::vector<LocatedImage> found;
 
    private:
+    // A file of a backup set says itself which point it is.
+    void backups(std::size_t repository) {
+        if (has_ignored_component(name_.str())) {
+            return;
+        }
+        for (std::string& path : backup_files_of(repositories_[repository], name_)) {
+            const RepositoryPath where{repository, std::move(path)};
+            found.push_back({.name = name_,
+                             .where = where,
+                             .format = ImageFormat::virtnbdbackup,
+                             .origins = {where}});
+        }
+    }
+
     void at_stem(std::size_t repository, const std::string& stem) {
         if (has_ignored_component(stem)) {
             return;

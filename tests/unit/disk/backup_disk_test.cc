@@ -171,6 +171,12 @@ TEST_F(BackupDiskTest, AtTheRootOfARepositoryNamesHaveNoColon) {
     EXPECT_EQ(read("vda@20261120T020003", 0, 4), "full");
 }
 
+TEST_F(BackupDiskTest, WhatIsHiddenIsNoPoint) {
+    tree_.write(".signpost/vda.full.data", BackupBytes().bytes());
+    EXPECT_TRUE(scanned().empty());
+    expect_refused(".signpost/vda@2026-11-20T02:00:03", "no repository of this server");
+}
+
 TEST_F(BackupDiskTest, ManyReadersGetTheSame) {
     std::string content;
     BackupBytes full;
