@@ -15,5 +15,6 @@ export STATE_DIRECTORY=$tmp/state
 start_server beta "$tmp/beta"
 says_so() { grep -q 'cannot be kept' "$tmp/alpha.log"; }
 wait_until -t 30 says_so
+wait_published beta a
 same_bytes "$(disk_uri alpha a)" "$tmp/beta/a.raw"
 [ "$(grep -c 'cannot be kept' "$tmp/alpha.log")" = 1 ] || fail "it says so more than once"
