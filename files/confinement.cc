@@ -8,6 +8,7 @@
 #include <sys/resource.h>
 
 #include <cerrno>
+#include <cstdint>
 #include <memory>
 
 namespace signpost::files {
@@ -61,6 +62,11 @@ constexpr int kRefused[] = {
     SCMP_SYS(sched_getaffinity),
 };
 
+// libseccomp's own macros leave out a field, which clang warns of.
+scmp_arg_cmp equals(unsigned argument, std::uint64_t value) {
+    return {.arg = argument, .op = SCMP_CMP_EQ, .datum_a = value, .datum_b = 0};
+}
+
 bool limit(__rlimit_resource resource, rlim_t value) {
     const rlimit wanted{value, value};
     return ::setrlimit(resource, &wanted) == 0;
@@ -81,12 +87,12 @@ bool confine() {
         made = ::seccomp_rule_add(rules.get(), SCMP_ACT_ALLOW, call, 0) == 0 && made;
     }
     // Of this process alone.
-    made = ::seccomp_rule_add(rules.get(), SCMP_ACT_ALLOW, SCMP_SYS(prlimit64), 1,
-                              SCMP_A0(SCMP_CMP_EQ, 0)) == 0 &&
+    made = ::seccomp_rule_add(rules.get(), SCMP_ACT_ALLOW, SCMP_SYS(prlimit64), 1, equals(0, 0)) ==
+               0 &&
            made;
     // What the C library makes of fstat.
     made = ::seccomp_rule_add(rules.get(), SCMP_ACT_ALLOW, SCMP_SYS(newfstatat), 1,
-                              SCMP_A3(SCMP_CMP_EQ, AT_EMPTY_PATH)) == 0 &&
+                              equals(3, AT_EMPTY_PATH)) == 0 &&
            made;
     for (const int call : kRefused) {
         made = ::seccomp_rule_add(rules.get(), SCMP_ACT_ERRNO(EPERM), call, 0) == 0 && made;

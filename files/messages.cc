@@ -77,6 +77,9 @@ class Reader {
         std::uint8_t taken = 0;
         number(taken);
         value = taken != 0;
+        if (taken > 1) {
+            refuse();
+        }
     }
     template <class Enum>
     void choice(Enum& value, Enum last) {
