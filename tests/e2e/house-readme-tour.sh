@@ -31,7 +31,7 @@ cd "$SOURCE_DIR"
 # Through a pipe, as to a terminal: nbdcopy would overwrite a file that it has as its output.
 timeout 90 bash -eu -o pipefail "$tmp/tour.sh" > >(cat >"$tmp/tour.log") 2>&1 ||
     fail "the tour stops"
-for said in 'db01/vda' 'hello from db01' same; do
+for said in 'db01/vda' 'hello from db01' 'web01/vda@2026-11-20' same; do
     wait_until grep "$said" "$tmp/tour.log"
 done
 [ ! -e "$tmp/tour" ] || fail "the tour leaves something behind"
