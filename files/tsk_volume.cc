@@ -168,12 +168,43 @@ bool TskVolume::add_attributes(Entry& entry) {
     return true;
 }
 
+// The names that a directory of ext2 to ext4 has, by its own chains. The Sleuth Kit takes hashes in
+// the inner nodes of a large directory's index for names, too. Nothing, where a chain is broken:
+// then all is shown that it finds.
+std::optional<std::unordered_set<std::string>> TskVolume::chained_names(std::uint64_t directory) {
+    const File file(::tsk_fs_file_open_meta(fs_.get(), nullptr, directory));
+    const std::size_t length = fs_->block_size;
+    if (!TSK_FS_TYPE_ISEXT(fs_->ftype) || length > 32768 || !file || file->meta == nullptr ||
+        file->meta->size % static_cast<TSK_OFF_T>(length) != 0) {
+        return std::nullopt;
+    }
+    std::unordered_set<std::string> names;
+    std::string block(length, '\0');
+    const auto byte = [&block](std::size_t at) { return static_cast<unsigned char>(block[at]); };
+    for (TSK_OFF_T from = 0; from < file->meta->size; from += static_cast<TSK_OFF_T>(length)) {
+        if (::tsk_fs_file_read(file.get(), from, block.data(), length,
+                               TSK_FS_FILE_READ_FLAG_NONE) != static_cast<ssize_t>(length)) {
+            return std::nullopt;
+        }
+        for (std::size_t at = 0; at < length;) {
+            const std::size_t entry = at + 8 <= length ? byte(at + 4) + 256U * byte(at + 5) : 0;
+            if (entry < 8 || entry > length - at || byte(at + 6) + 8U > entry) {
+                return std::nullopt;
+            }
+            names.insert(block.substr(at + 8, byte(at + 6)));
+            at += entry;
+        }
+    }
+    return names;
+}
+
 End TskVolume::list(const AskList& question, const std::function<void(const Entry&)>& see) {
     const Directory directory(::tsk_fs_dir_open_meta(fs_.get(), question.inode));
     if (!directory) {
         return trouble("the directory cannot be read");
     }
     End end;
+    const auto chained = chained_names(question.inode);
     const std::size_t count = ::tsk_fs_dir_getsize(directory.get());
     for (std::size_t i = 0; i < count; ++i) {
         const TSK_FS_NAME* name = ::tsk_fs_dir_get_name(directory.get(), i);
@@ -181,6 +212,9 @@ End TskVolume::list(const AskList& question, const std::function<void(const Entr
             continue;
         }
         Entry entry = entry_of(*name);
+        if (chained && !entry.deleted && !chained->contains(entry.name)) {
+            continue;
+        }
         if (question.attributes && !add_attributes(entry) && !entry.deleted) {
             end = trouble(fmt::format("{}: its attributes cannot be read", entry.name));
         }

@@ -11,6 +11,9 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
+#include <string>
+#include <unordered_set>
 
 #include "files/tsk_image.h"
 
@@ -50,6 +53,7 @@ class TskVolume {
     bool is_shown(const TSK_FS_NAME& name, bool deleted) const;
     bool same_name(std::string_view wanted, std::string_view there, bool exactly) const;
     bool add_attributes(Entry& entry);
+    std::optional<std::unordered_set<std::string>> chained_names(std::uint64_t directory);
     End step(std::uint64_t directory, std::string_view name, bool deleted, Entry& found);
     End walk(std::string path, bool follow, bool deleted, Entry& found);
     End stored_pieces(const TSK_FS_ATTR& attribute, const AskPieces& question,
