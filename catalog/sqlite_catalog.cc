@@ -518,6 +518,14 @@ Result<std::uint64_t> SqliteCatalog::change_sequence() {
     });
 }
 
+std::shared_ptr<void> SqliteCatalog::when_changed(std::function<void()> told) {
+    auto handle = hints_->add(std::move(told));
+    const std::lock_guard lock(watching_);
+    if (changes_ == nullptr)
+        changes_ = std::make_unique<SqliteChanges>(path_, hints_);
+    return handle;
+}
+
 Result<Catalog::Totals> SqliteCatalog::totals() {
     return read(kLookupWait, [](Connection& connection) -> Result<Totals> {
         const CatalogState state = read_state(connection);

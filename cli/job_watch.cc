@@ -19,8 +19,10 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr std::chrono::milliseconds kFirstLook{10};  // a small disk is there at once
+// Seldom, but so that little is added to the time that it takes.
+constexpr std::chrono::milliseconds kFirstLook{10};
 constexpr std::chrono::milliseconds kLook{100};
+constexpr int kLooks = 16;  // while it takes twice as long
 constexpr std::chrono::seconds kPatience{30};
 constexpr std::chrono::seconds kQuiet{2};  // what takes less needs no progress
 
@@ -64,7 +66,6 @@ class Watching {
     Outcome<std::vector<Job>> run() {
         const InterruptWatch interrupt;
         auto answered = Clock::now();
-        auto pause = kFirstLook;
         for (;;) {
             if (auto looked = look()) {
                 answered = Clock::now();
@@ -77,8 +78,10 @@ class Watching {
                 context_.console.progress("");
                 return std::move(jobs_);
             }
-            pause = std::min(kLook, pause + pause / 8);
-            if (interrupt.wait(pause)) {
+            const auto passed = Clock::now() - began_;
+            if (interrupt.wait(std::clamp(
+                    std::chrono::duration_cast<std::chrono::milliseconds>(passed / kLooks),
+                    kFirstLook, kLook))) {
                 context_.console.progress("");
                 return failure(ExitCode::interrupted, how_to_look(jobs_));
             }

@@ -28,6 +28,7 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr unsigned kMostAttempts = 4;  // at content that comes out wrong
+constexpr int kHintedLooks = 8;        // at most so many, while there would be one without hints
 constexpr std::chrono::seconds kFullLook{30};
 constexpr std::chrono::seconds kRemember{30};
 
@@ -62,9 +63,13 @@ std::string fitting(const std::string& message) {
 class LiveCopier final : public Copier {
    public:
     LiveCopier(CopierParts parts, CopierTimes times)
-        : parts_(std::move(parts)), times_(times), thread_([this] { run(); }) {}
+        : parts_(std::move(parts)),
+          times_(times),
+          hints_(parts_.catalog.when_changed([this] { hint(); })),
+          thread_([this] { run(); }) {}
 
     ~LiveCopier() override {
+        hints_.reset();
         {
             const std::lock_guard lock(mutex_);
             stopping_ = true;
@@ -82,7 +87,8 @@ class LiveCopier final : public Copier {
                 work(*job);
             } else {
                 std::unique_lock lock(mutex_);
-                wake_.wait_for(lock, times_.look, [this] { return stopping_; });
+                wake_.wait_for(lock, times_.look, [this] { return stopping_ || hinted_; });
+                wake_.wait_until(lock, not_before_, [this] { return stopping_; });
             }
         }
     }
@@ -94,12 +100,24 @@ class LiveCopier final : public Copier {
 
     // ---- which jobs there are
 
+    void hint() {
+        const std::lock_guard lock(mutex_);
+        hinted_ = true;
+        wake_.notify_all();
+    }
+
+    bool take_hint() {
+        const std::lock_guard lock(mutex_);
+        return std::exchange(hinted_, false);
+    }
+
     void look() {
         const auto now = Clock::now();
-        if (now < look_at_) {
+        if (!take_hint() && now < look_at_) {
             return;
         }
         look_at_ = now + times_.look;
+        not_before_ = now + times_.look / kHintedLooks;
         const auto sequence = parts_.catalog.change_sequence();
         if (!sequence || (seen_ == *sequence && now < full_look_at_)) {
             return;
@@ -336,17 +354,20 @@ class LiveCopier final : public Copier {
     std::mutex mutex_;
     std::condition_variable wake_;
     bool stopping_ = false;  // guarded by mutex_
+    bool hinted_ = false;    // guarded by mutex_
 
     // The thread's own.
     std::list<OwnJob> jobs_;
     std::vector<Landed> landed_;
     std::optional<std::uint64_t> seen_;
     Clock::time_point look_at_{};
+    Clock::time_point not_before_{};
     Clock::time_point full_look_at_{};
     Clock::time_point began_{};
     Clock::time_point next_report_{};
     bool cancelled_ = false;
 
+    std::shared_ptr<void> hints_;
     std::thread thread_;  // last: it uses all of the above
 };
 
