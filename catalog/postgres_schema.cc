@@ -108,7 +108,14 @@ constexpr std::string_view kVersion2 = R"(CREATE TABLE signpost.boot_profile (
 );
 )";
 
-constexpr std::array<std::string_view, 2> kMigrations{kVersion1, kVersion2};
+// Until now a chunk's digest was the SHA-256 of all its bytes. Servers compute theirs again; what
+// is damaged (3) keeps the digest that it failed, so that it stays so until it is repaired.
+constexpr std::string_view kVersion3 = R"(UPDATE signpost.location
+    SET digest = NULL, verified = 0 WHERE digest IS NOT NULL AND state <> 3;
+UPDATE signpost.catalog_state SET change_sequence = change_sequence + 1;
+)";
+
+constexpr std::array<std::string_view, 3> kMigrations{kVersion1, kVersion2, kVersion3};
 // Of the first version; those that came later are not missing in a catalog that is to be migrated.
 constexpr std::array<std::string_view, 8> kTableNames{
     "catalog_state", "server", "server_uri", "heartbeat", "location", "site_cost", "job", "writer"};

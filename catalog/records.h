@@ -74,7 +74,7 @@ struct Location {
     ImageFormat format = ImageFormat::raw;
     bool read_only = true;
     std::uint64_t generation = 0;  // grows with each change of the content; never used twice
-    std::string digest;            // "sha256-4m:HEX"; empty: unknown
+    std::string digest;            // "sha256-32k:HEX"; empty: unknown
     LocationState state = LocationState::ready;
     int priority = kDefaultPriority;
     std::int64_t last_seen = 0;       // seconds since 1970; 0: never

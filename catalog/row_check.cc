@@ -14,7 +14,7 @@ namespace {
 
 constexpr std::size_t kMaxExportName = 4096;  // the protocol's limit on strings
 constexpr std::size_t kMaxWord = 128;         // site, instance, fingerprint
-constexpr std::string_view kDigestPrefix = "sha256-4m:";
+constexpr std::string_view kDigestPrefix = "sha256-32k:";
 
 // Format, state and kind are stored as numbers: the order of the enumerators is part of the schema.
 static_assert(static_cast<int>(ImageFormat::raw) == 0 && static_cast<int>(ImageFormat::vpc) == 5 &&

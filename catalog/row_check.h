@@ -65,7 +65,7 @@ Result<void> check_location(const Location& location, const DiskName& disk);
 // A site, a fingerprint, a writer: at most 128 bytes of UTF-8 without control characters.
 bool is_word(std::string_view text);
 
-// "sha256-4m:HEX" as its 32 bytes, and back; nothing when TEXT is no such digest.
+// "sha256-32k:HEX" as its 32 bytes, and back; nothing when TEXT is no such digest.
 std::optional<std::string> digest_bytes(std::string_view text);
 std::string digest_text(std::string_view bytes);
 

@@ -127,7 +127,14 @@ CREATE TABLE boot_profile (
 ) STRICT;
 )";
 
-constexpr std::array<std::string_view, 3> kMigrations{kVersion1, kVersion2, kVersion3};
+// Until now a chunk's digest was the SHA-256 of all its bytes. Servers compute theirs again; what
+// is damaged (3) keeps the digest that it failed, so that it stays so until it is repaired.
+constexpr std::string_view kVersion4 = R"(
+UPDATE location SET digest = NULL, verified = 0 WHERE digest IS NOT NULL AND state <> 3;
+UPDATE catalog_state SET change_sequence = change_sequence + 1;
+)";
+
+constexpr std::array kMigrations{kVersion1, kVersion2, kVersion3, kVersion4};
 
 struct Table {
     std::string_view name;

@@ -251,7 +251,7 @@ std::unexpected<Error> other_instance(std::string_view server) {
 std::unexpected<Error> bad_digest(const DigestRecord& record) {
     return fail(
         Errc::invalid,
-        fmt::format("\"{}\" is not a digest for disk {} on {}: it is sha256-4m: and 64 "
+        fmt::format("\"{}\" is not a digest for disk {} on {}: it is sha256-32k: and 64 "
                     "lower-case hexadecimal digits",
                     escaped(record.digest), escaped(record.disk.str()), escaped(record.server)));
 }

@@ -258,7 +258,7 @@ Cell check_cell(const ExplainStep& step) {
 }
 
 void print_steps(const Context& context, const ExplainReport& report, bool checked) {
-    constexpr std::size_t kShown = 23;  // "sha256-4m:" and as much as tells two copies apart
+    constexpr std::size_t kShown = 24;  // "sha256-32k:" and as much as tells two copies apart
     TableStyle style = context.options.table;
     if (style.columns.empty() && !checked) {
         style.columns = {"place", "server", "state",    "generation", "digest",

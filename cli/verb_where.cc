@@ -86,7 +86,7 @@ Tone tone_of(LocationState state) {
 }
 
 std::string content_of(const Location& location) {
-    constexpr std::size_t kShown = 23;  // "sha256-4m:" and as much as tells two copies apart
+    constexpr std::size_t kShown = 24;  // "sha256-32k:" and as much as tells two copies apart
     return location.digest.empty() ? "not verified" : location.digest.substr(0, kShown);
 }
 

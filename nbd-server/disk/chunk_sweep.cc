@@ -29,7 +29,7 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr std::uint64_t kChunk = DigestTree::kChunkBytes;
-constexpr std::size_t kSlots = 10;
+constexpr std::size_t kSlots = 6;
 constexpr unsigned kTakers = 2;
 constexpr std::uint64_t kMapChunks = 256;  // one stretch of the allocation map
 

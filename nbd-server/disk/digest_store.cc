@@ -19,7 +19,7 @@ constexpr std::chrono::seconds kLockWait{5};
 constexpr std::int64_t kDay = 24 * 3600;
 constexpr std::size_t kLeafBytes = std::tuple_size_v<DigestTree::ChunkDigest>;
 
-constexpr std::int64_t kVersion = 1;
+constexpr std::int64_t kVersion = 2;
 constexpr const char* kSetUp =
     "PRAGMA journal_mode = WAL;"
     "PRAGMA synchronous = NORMAL;";
@@ -43,7 +43,7 @@ CREATE TABLE IF NOT EXISTS leaves (
     digests BLOB NOT NULL,
     PRIMARY KEY (image_id, first)
 ) STRICT, WITHOUT ROWID;
-PRAGMA user_version = 1;
+PRAGMA user_version = 2;
 COMMIT;
 )";
 

@@ -20,16 +20,6 @@ std::unexpected<Error> hash_failed(int code) {
                                       ::gnutls_strerror(code)));
 }
 
-Result<DigestTree::ChunkDigest> sha256(std::span<const std::byte> bytes) {
-    DigestTree::ChunkDigest digest{};
-    const int code =
-        ::gnutls_hash_fast(GNUTLS_DIG_SHA256, bytes.data(), bytes.size(), digest.data());
-    if (code < 0) {
-        return hash_failed(code);
-    }
-    return digest;
-}
-
 // CHUNK is not empty. Each byte equals the one before it, and the first is zero.
 bool is_zero(std::span<const std::byte> chunk) {
     return chunk.front() == std::byte{0} &&
@@ -73,7 +63,7 @@ Result<void> DigestTree::add(std::span<const std::byte> chunk) {
     if (chunk.size() == kChunkBytes && is_zero(chunk)) {
         return add_zero_chunk();
     }
-    const auto digest = sha256(chunk);
+    const auto digest = digest_of_chunk(chunk);
     if (!digest) {
         return std::unexpected(digest.error());
     }
@@ -127,7 +117,7 @@ Result<std::string> DigestTree::finish() {
     }
     ChunkDigest root{};
     ::gnutls_hash_output(hash, root.data());
-    std::string text = "sha256-4m:";
+    std::string text = "sha256-32k:";
     for (const std::byte byte : root) {
         text += fmt::format("{:02x}", std::to_integer<unsigned>(byte));
     }
@@ -135,11 +125,15 @@ Result<std::string> DigestTree::finish() {
 }
 
 Result<DigestTree::ChunkDigest> digest_of_chunk(std::span<const std::byte> chunk) {
-    return sha256(chunk);
+    const auto pieces = piece_digests(chunk);
+    if (!pieces) {
+        return std::unexpected(pieces.error());
+    }
+    return sha256(std::as_bytes(std::span(*pieces)));
 }
 
 Result<DigestTree::ChunkDigest> digest_of_zeroes(std::uint64_t bytes) {
-    return sha256(std::vector<std::byte>(bytes));
+    return digest_of_chunk(std::vector<std::byte>(bytes));
 }
 
 Result<DigestTree::Leaves> prove_leaves(std::span<const std::byte> bytes, std::uint64_t size,

@@ -2,11 +2,12 @@
 //
 // DigestTree computes the digest of a disk's content, which says whether two copies are the same.
 //
-// The disk is cut into chunks of 4 MiB, the last one perhaps shorter. Each chunk has its SHA-256;
-// the digest is the SHA-256 over those, in order, followed by the size in 8 bytes, big-endian. Its
-// text form is "sha256-4m:" and 64 hexadecimal digits. A tree rather than one hash over all bytes,
-// because a chunk known to be zero then costs nothing, and two copies that differ can be compared
-// by chunk.
+// The disk is cut into chunks of 4 MiB, and each chunk into pieces of 32 KiB, the last ones perhaps
+// shorter. A chunk's digest is the SHA-256 over those of its pieces, in order; the disk's is the
+// SHA-256 over those of its chunks, in order, followed by the size in 8 bytes, big-endian. Its text
+// form is "sha256-32k:" and 64 hexadecimal digits. A tree rather than one hash over all bytes,
+// because a chunk known to be zero then costs nothing, two copies that differ can be compared by
+// chunk, and pieces are hashed side by side (piece_digests.h).
 //
 // The chunks' digests in order are the disk's *leaves*: whoever has them, and knows that they give
 // the digest (prove_leaves), can check each chunk by itself.
@@ -26,13 +27,14 @@
 #include <vector>
 
 #include "catalog/error.h"
+#include "nbd-server/disk/piece_digests.h"
 
 namespace signpost {
 
 class DigestTree {
- public:
+   public:
     static constexpr std::uint64_t kChunkBytes = 4 * 1024 * 1024;
-    using ChunkDigest = std::array<std::byte, 32>;
+    using ChunkDigest = Sha256;
     using Leaves = std::vector<ChunkDigest>;
 
     // For a disk of SIZE bytes. io when GnuTLS refuses to hash.
@@ -53,7 +55,7 @@ class DigestTree {
     // The digest's text. invalid unless every chunk was added. Call it once, last.
     Result<std::string> finish();
 
- private:
+   private:
     struct HashEnd {
         void operator()(void* hash) const;
     };

@@ -4,8 +4,10 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <utility>
 #include <vector>
 
@@ -46,6 +48,14 @@ Result<std::unique_ptr<ImageReading>> ImageReading::open(const RepositorySet& re
 }
 
 bool ImageReading::is_hole(std::uint64_t chunk) {
+    if (file_) {
+        // Only where the next data is: to find out where that ends some file systems visit all of
+        // it, each time.
+        const auto begin = static_cast<off_t>(chunk * kChunk);
+        const off_t data = ::lseek(file_.get(), begin, SEEK_DATA);
+        return data < 0 ? errno == ENXIO
+                        : data - begin >= static_cast<off_t>(chunk_bytes(size(), chunk));
+    }
     std::vector<Extent> extents;
     Request request;
     request.op = Op::extents;

@@ -345,7 +345,7 @@ class Pull {
         if (!digest) {
             return fail(Errc::invalid, digest.error().message);
         }
-        auto written = file.write(chunk);
+        auto written = write(file, chunk);
         if (written) {
             written = file.remember(chunk.index, *digest);
         }
@@ -356,6 +356,12 @@ class Pull {
             return fail(Errc::corrupt, written.error().message);  // ours, not the sources'
         }
         return written;
+    }
+
+    // One at a time: writers of one file only spin while the other has its lock.
+    Result<void> write(PartFile& file, const Chunk& chunk) {
+        const std::lock_guard lock(write_mutex_);
+        return file.write(chunk);
     }
 
     Result<DigestTree::ChunkDigest> leaf_of(const Chunk& chunk) {
@@ -509,6 +515,7 @@ class Pull {
     std::string digest_;
     std::string fingerprint_;  // of an image that was read; empty: one that was just made
     std::vector<char> proven_;
+    std::mutex write_mutex_;
     std::mutex zero_mutex_;
     std::optional<Result<DigestTree::ChunkDigest>> zero_leaf_;  // guarded by zero_mutex_
 };

@@ -107,7 +107,7 @@ for newer in "$tmp/back.db" "$database"; do
     fails_with 5 signpost catalog migrate "$newer"
     says "newer"
 done
-sqlite3 "$tmp/back.db" 'PRAGMA user_version = 3'
+sqlite3 "$tmp/back.db" 'PRAGMA user_version = 4'
 equals "$tmp/back.db" "$first"
 
 # Rows that break the rules stay behind, and that is said.

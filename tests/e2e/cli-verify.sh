@@ -20,12 +20,14 @@ signpost verify vda
 wanted=$("$PYTHON" - "$tmp/a/vda.raw" <<'PYTHON'
 import hashlib, sys
 data = open(sys.argv[1], "rb").read()
-chunk = 4 << 20
 root = hashlib.sha256()
-for at in range(0, len(data), chunk):
-    root.update(hashlib.sha256(data[at:at + chunk]).digest())
+for begin in range(0, len(data), 4 << 20):
+    chunk = data[begin:begin + (4 << 20)]
+    pieces = [chunk[at:at + (32 << 10)] for at in range(0, len(chunk), 32 << 10)]
+    of_pieces = b"".join(hashlib.sha256(piece).digest() for piece in pieces)
+    root.update(hashlib.sha256(of_pieces).digest())
 root.update(len(data).to_bytes(8, "big"))
-print("sha256-4m:" + root.hexdigest())
+print("sha256-32k:" + root.hexdigest())
 PYTHON
 )
 [ "$(signpost where vda --json | jq -r '.locations[].digest' | uniq)" = "$wanted" ] ||

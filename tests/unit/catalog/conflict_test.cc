@@ -25,7 +25,7 @@ class ConflictTest : public testing::Test {
         ASSERT_TRUE(catalog_.publish(server, {.images = {image}}));
         if (digest != 0) {
             ASSERT_TRUE(catalog_.record_digest(
-                {name_, server, generation_of(server), "sha256-4m:" + std::string(64, digest)}));
+                {name_, server, generation_of(server), "sha256-32k:" + std::string(64, digest)}));
         }
     }
 
@@ -81,7 +81,7 @@ Location verified_copy(const std::string& server, std::uint64_t size, char diges
     copy.server = server;
     copy.size = size;
     copy.generation = 7;
-    copy.digest = "sha256-4m:" + std::string(64, digest);
+    copy.digest = "sha256-32k:" + std::string(64, digest);
     return copy;
 }
 

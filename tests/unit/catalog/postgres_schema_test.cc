@@ -53,7 +53,7 @@ TEST_F(PostgresSchema, TablesAreMadeInCreateModeOnly) {
     EXPECT_EQ(open(OpenMode::read_only).error().code, Errc::not_found);
     EXPECT_TRUE(open());
     EXPECT_TRUE(open(OpenMode::existing));
-    EXPECT_EQ(open(OpenMode::existing).value()->schema_version(), 2);
+    EXPECT_EQ(open(OpenMode::existing).value()->schema_version(), 3);
 }
 
 // It takes seconds, which no statement's timeout ends.
@@ -89,34 +89,34 @@ TEST_F(PostgresSchema, ReadOnlyCatalogRefusesChanges) {
 
 TEST_F(PostgresSchema, NewerSchemaIsRefusedAndKept) {
     ASSERT_TRUE(open());
-    run("UPDATE signpost.catalog_state SET schema_version = 3");
+    run("UPDATE signpost.catalog_state SET schema_version = 4");
     for (const auto mode : {OpenMode::create, OpenMode::existing, OpenMode::read_only}) {
         const auto opened = open(mode);
         ASSERT_FALSE(opened);
         EXPECT_EQ(opened.error().code, Errc::too_new);
     }
-    EXPECT_EQ(ask("SELECT schema_version FROM signpost.catalog_state"), "3\n");
+    EXPECT_EQ(ask("SELECT schema_version FROM signpost.catalog_state"), "4\n");
 }
 
 TEST_F(PostgresSchema, MigrationsRunOnceAndInOrder) {
-    const std::array<std::string_view, 4> migrations{
-        postgres_migrations()[0], postgres_migrations()[1],
+    const std::array<std::string_view, 5> migrations{
+        postgres_migrations()[0], postgres_migrations()[1], postgres_migrations()[2],
         "CREATE TABLE signpost.second (x integer);\n",
         "INSERT INTO signpost.second VALUES (3);\nALTER TABLE signpost.server ADD note text;\n"};
     ASSERT_TRUE(open());
     ASSERT_TRUE(migrate(migrations));
     ASSERT_TRUE(migrate(migrations));
     EXPECT_EQ(ask("SELECT x FROM signpost.second"), "3\n");
-    EXPECT_EQ(ask("SELECT schema_version FROM signpost.catalog_state"), "4\n");
+    EXPECT_EQ(ask("SELECT schema_version FROM signpost.catalog_state"), "5\n");
 }
 
 TEST_F(PostgresSchema, FailedMigrationLeavesWhatWasThere) {
-    const std::array<std::string_view, 3> migrations{
-        postgres_migrations()[0], postgres_migrations()[1],
+    const std::array<std::string_view, 4> migrations{
+        postgres_migrations()[0], postgres_migrations()[1], postgres_migrations()[2],
         "CREATE TABLE signpost.second (x integer);\nINSERT INTO signpost.nowhere VALUES (1);\n"};
     ASSERT_TRUE(open());
     EXPECT_FALSE(migrate(migrations));
-    EXPECT_EQ(ask("SELECT schema_version FROM signpost.catalog_state"), "2\n");
+    EXPECT_EQ(ask("SELECT schema_version FROM signpost.catalog_state"), "3\n");
     EXPECT_EQ(ask("SELECT count(*) FROM pg_class WHERE relname = 'second'"), "0\n");
     EXPECT_TRUE(open());
 }

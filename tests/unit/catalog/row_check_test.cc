@@ -40,7 +40,7 @@ TEST(LocationRow, GoodOneBecomesALocation) {
     EXPECT_EQ(location.generation, 7u);
     EXPECT_EQ(location.state, LocationState::stale);
     EXPECT_EQ(location.digest,
-              "sha256-4m:abababababababababababababababababababababababababababababababab");
+              "sha256-32k:abababababababababababababababababababababababababababababababab");
 }
 
 TEST(LocationRow, LargestSizeIsAccepted) {
@@ -125,7 +125,7 @@ TEST(Digest, RoundTrips) {
 
 TEST(Digest, RefusesOtherTexts) {
     EXPECT_FALSE(digest_bytes(""));
-    EXPECT_FALSE(digest_bytes("sha256-4m:"));
+    EXPECT_FALSE(digest_bytes("sha256-32k:"));
     EXPECT_FALSE(digest_bytes(digest('a') + "a"));
     EXPECT_FALSE(digest_bytes(digest('A')));
     EXPECT_FALSE(digest_bytes(digest('g')));

@@ -55,7 +55,7 @@ inline Publication all_images(std::vector<Image> all) {
 }
 
 inline std::string digest(char digit) {
-    return "sha256-4m:" + std::string(64, digit);
+    return "sha256-32k:" + std::string(64, digit);
 }
 
 // The one location of a disk that has just one.

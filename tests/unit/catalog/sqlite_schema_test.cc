@@ -31,10 +31,10 @@ class SqliteSchema : public testing::Test {
 TEST_F(SqliteSchema, NewFileIsACatalogWithALog) {
     RawDatabase raw(path_);
     EXPECT_EQ(raw.ask("PRAGMA application_id"), "1397769044\n");
-    EXPECT_EQ(raw.ask("PRAGMA user_version"), "3\n");
+    EXPECT_EQ(raw.ask("PRAGMA user_version"), "4\n");
     EXPECT_EQ(raw.ask("PRAGMA journal_mode"), "wal\n");
     EXPECT_EQ(raw.ask("PRAGMA integrity_check"), "ok\n");
-    EXPECT_EQ(check_catalog(*connect()).value(), 3);
+    EXPECT_EQ(check_catalog(*connect()).value(), 4);
 }
 
 TEST_F(SqliteSchema, EveryTableIsStrict) {
@@ -53,29 +53,31 @@ TEST_F(SqliteSchema, CreationLeavesWhatIsThere) {
 }
 
 TEST_F(SqliteSchema, MigrationsRunOnceAndInOrder) {
-    const std::array<std::string_view, 5> migrations{
-        catalog_migrations()[0], catalog_migrations()[1], catalog_migrations()[2],
+    const std::array<std::string_view, 6> migrations{
+        catalog_migrations()[0], catalog_migrations()[1],
+        catalog_migrations()[2], catalog_migrations()[3],
         "CREATE TABLE second (x INTEGER) STRICT;",
         "INSERT INTO second VALUES (3); ALTER TABLE server ADD COLUMN note TEXT;"};
     ASSERT_TRUE(migrate_catalog(*connect(), migrations));
     ASSERT_TRUE(migrate_catalog(*connect(), migrations));
     RawDatabase raw(path_);
     EXPECT_EQ(raw.ask("SELECT x FROM second"), "3\n");
-    EXPECT_EQ(raw.ask("PRAGMA user_version"), "5\n");
+    EXPECT_EQ(raw.ask("PRAGMA user_version"), "6\n");
 }
 
 TEST_F(SqliteSchema, FailedMigrationLeavesTheVersionBefore) {
-    const std::array<std::string_view, 5> migrations{
-        catalog_migrations()[0], catalog_migrations()[1], catalog_migrations()[2],
+    const std::array<std::string_view, 6> migrations{
+        catalog_migrations()[0], catalog_migrations()[1],
+        catalog_migrations()[2], catalog_migrations()[3],
         "CREATE TABLE second (x INTEGER) STRICT;",
         "CREATE TABLE third (x INTEGER) STRICT; INSERT INTO nowhere VALUES (1);"};
     EXPECT_FALSE(migrate_catalog(*connect(), migrations));
     RawDatabase raw(path_);
-    EXPECT_EQ(raw.ask("PRAGMA user_version"), "4\n");
+    EXPECT_EQ(raw.ask("PRAGMA user_version"), "5\n");
     EXPECT_EQ(raw.ask("SELECT count(*) FROM sqlite_schema WHERE name = 'third'"), "0\n");
 }
 
-// A file of the first release, with a server and a disk in its 40th change.
+// A file of the first release, with a server and two disks in its 40th change.
 class OlderFile : public testing::Test {
    protected:
     void SetUp() override {
@@ -86,9 +88,12 @@ class OlderFile : public testing::Test {
                 "INSERT INTO server VALUES (1, 'beta', 'oslo', 0, 50, 'i-1', 900, 7, 800);"
                 "INSERT INTO server_uri VALUES (1, 0, 'nbd://h:1');"
                 "INSERT INTO disk VALUES (1, 'a');"
-                "INSERT INTO location VALUES (1, 1, NULL, 4096, 0, 1, 40, NULL, 0, 100, 700,"
-                " 'r-1', 1);"
-                "UPDATE catalog_state SET change_sequence = 40, disks = 1, locations = 1");
+                "INSERT INTO location VALUES (1, 1, NULL, 4096, 0, 1, 40, zeroblob(32), 0,"
+                " 100, 700, 'r-1', 1);"
+                "INSERT INTO disk VALUES (2, 'rotten');"
+                "INSERT INTO location VALUES (2, 1, NULL, 4096, 0, 1, 39, zeroblob(32), 3,"
+                " 100, 700, 'r-2', 1);"
+                "UPDATE catalog_state SET change_sequence = 40, disks = 2, locations = 2");
     }
 
     TempDirectory directory_;
@@ -97,7 +102,7 @@ class OlderFile : public testing::Test {
 
 TEST_F(OlderFile, IsMigratedWithItsRows) {
     const auto catalog = SqliteCatalog::open(path_, OpenMode::existing).value();
-    EXPECT_EQ(RawDatabase(path_).ask("PRAGMA user_version"), "3\n");
+    EXPECT_EQ(RawDatabase(path_).ask("PRAGMA user_version"), "4\n");
     const Server held = catalog->find_server("beta").value().value();
     EXPECT_EQ(held.priority_class, PriorityClass::site_normal);
     EXPECT_FALSE(held.draining);
@@ -107,6 +112,15 @@ TEST_F(OlderFile, IsMigratedWithItsRows) {
     ASSERT_TRUE(catalog->mark_changed(disk("a"), "beta"));
     EXPECT_EQ(only_location(*catalog, "a").generation, 41u);
     EXPECT_TRUE(catalog->check_integrity());
+}
+
+// They were of another kind. What has rotted must not be taken for good with a digest of its own.
+TEST_F(OlderFile, LosesItsDigestsButNotThoseOfDamagedImages) {
+    const auto catalog = SqliteCatalog::open(path_, OpenMode::existing).value();
+    EXPECT_EQ(only_location(*catalog, "a").digest, "");
+    EXPECT_EQ(only_location(*catalog, "rotten").state, LocationState::damaged);
+    EXPECT_EQ(only_location(*catalog, "rotten").digest, "sha256-32k:" + std::string(64, '0'));
+    EXPECT_EQ(catalog->change_sequence().value(), 41u);
 }
 
 TEST_F(OlderFile, IsNotMigratedByAReaderAndSaysWhoCan) {
@@ -143,14 +157,14 @@ TEST_F(SqliteSchema, HalfImportedCatalogIsRefusedUntilItIsImportedAgain) {
 }
 
 TEST_F(SqliteSchema, NewerSchemaIsRefusedAndKept) {
-    RawDatabase(path_).run("PRAGMA user_version = 4");
+    RawDatabase(path_).run("PRAGMA user_version = 5");
     for (const auto mode : {OpenMode::create, OpenMode::existing, OpenMode::read_only}) {
         const auto opened = SqliteCatalog::open(path_, mode);
         ASSERT_FALSE(opened);
         EXPECT_EQ(opened.error().code, Errc::too_new);
         EXPECT_NE(opened.error().message.find("upgrade"), std::string::npos);
     }
-    EXPECT_EQ(RawDatabase(path_).ask("PRAGMA user_version"), "4\n");
+    EXPECT_EQ(RawDatabase(path_).ask("PRAGMA user_version"), "5\n");
 }
 
 TEST_F(SqliteSchema, MissingTableIsCorrupt) {

@@ -294,7 +294,7 @@ TEST_F(CatalogFile, EditedFieldsAreRefusedByTheirRules) {
     edited(6, "\"size\":4096", "\"size\":9223372036854775808");
     edited(6, "\"size\":4096", "\"size\":-1");
     edited(6, "\"state\":\"ready\"", "\"state\":\"good\"");
-    edited(6, "\"digest\":\"\"", "\"digest\":\"sha256-4m:00\"");
+    edited(6, "\"digest\":\"\"", "\"digest\":\"sha256-32k:00\"");
     edited(6, "\"minimum_block\":1", "\"minimum_block\":3");
     edited(11, "\"server\":\"vault\",\"writer\"", "\"server\":\"../x\",\"writer\"");
     edited(11, "\"fence\":2", "\"fence\":0");

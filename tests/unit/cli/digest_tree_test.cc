@@ -43,41 +43,41 @@ std::string digest_of_zeroes(std::uint64_t size) {
 
 TEST(DigestTree, KnownAnswers) {
     EXPECT_EQ(digest_of(counting(0)),
-              "sha256-4m:af5570f5a1810b7af78caf4bc70a660f"
+              "sha256-32k:af5570f5a1810b7af78caf4bc70a660f"
               "0df51e42baf91d4de5b2328de0e83dfc");
     EXPECT_EQ(digest_of(counting(1)),
-              "sha256-4m:66a61367c8aea3af0cd91e0cf7f5c72e"
-              "313b714ac449c2de14256a125dd87e97");
+              "sha256-32k:ade6c22b656a3df5cd0e84b3c72b49af"
+              "b889b46c16988140920c4afdf6b31ffe");
     EXPECT_EQ(digest_of(counting(512)),
-              "sha256-4m:8380ee8bda1b7deedb61f42544fc7da5"
-              "7b12a881d40594e9ff8490d13cff2ef0");
+              "sha256-32k:9b9790bd752619821ff81062eedf3196"
+              "40b44f845f57d5ecb19b197d72e13c63");
     EXPECT_EQ(digest_of(counting(kChunk - 1)),
-              "sha256-4m:c411f809f77bdfc4d2823294f8c95819"
-              "f39e7e64e6a0b640644828938737c510");
+              "sha256-32k:ab64d6850ae3c96f79e68029bbef2059"
+              "a59b8cb8e222fbcdef877ec7f9d802f8");
     EXPECT_EQ(digest_of(counting(kChunk)),
-              "sha256-4m:4c0d7f4ba754b7143a3e1e911d2f34f9"
-              "40cc0e32f6c62fad32b6562a3e59ea4e");
+              "sha256-32k:6568311e795e78c0b2312ec16e19e684"
+              "584b51a8d25aac87cf7a501a5f29f6c4");
     EXPECT_EQ(digest_of(counting(kChunk + 1)),
-              "sha256-4m:2ff6590646b052b704f24be6553234ca"
-              "dd43d9d0c7cc6e18e243c8bd8198e56e");
+              "sha256-32k:210c8193a26c161340efa9d13282997d"
+              "03863fa258f7899f8069f85d0622e6e0");
     EXPECT_EQ(digest_of(counting(3 * kChunk + 777)),
-              "sha256-4m:3276240c7c730a6e02f147f38022d3e3"
-              "74e97939c78389ef112a6099a546cb1f");
+              "sha256-32k:e55308c09ed420fa9e30712ddaca2871"
+              "d302661623e8a60e4817545d4f576175");
 }
 
 TEST(DigestTree, KnownZeroes) {
     EXPECT_EQ(digest_of_zeroes(512),
-              "sha256-4m:14f791cb7d3f60c310657b2fe8ebd7b7"
-              "bade663fe71fe0bf256c30e456192715");
+              "sha256-32k:114ee93d2be74f56089c88c0068fce1f"
+              "0ba8f12b5ed70abbedd9fcd913623328");
     EXPECT_EQ(digest_of_zeroes(kChunk),
-              "sha256-4m:fa96d5ff4a300fd6235d5c1b684a646d"
-              "cb7e1ddfc78c62736e054c88026b92ff");
+              "sha256-32k:36b44e457f880d14bf25a538ba656473"
+              "260c0b106e77b2d68e77eb9c7e1e6dae");
     EXPECT_EQ(digest_of_zeroes(kChunk + 1),
-              "sha256-4m:187d0400d0f86bacbabe4b3c1ed24ce5"
-              "2a06f649d0f366d79a2bd0109c395bb3");
+              "sha256-32k:059308a09c3a06172c7d34921136178c"
+              "7dded2830499cf9f8a792fba1b462fca");
     EXPECT_EQ(digest_of_zeroes(5 * kChunk),
-              "sha256-4m:69f8726b346d3521fd7beda2a310c9a2"
-              "d3109f65029416212f7182a683475e4b");
+              "sha256-32k:ec55a29ecf4be584f2c2e89c2040edc7"
+              "43111ff628795b39cbccc8938dd57e78");
 }
 
 TEST(DigestTree, ZeroChunksAreWhatZeroBytesAre) {

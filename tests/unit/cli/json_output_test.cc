@@ -167,7 +167,7 @@ TEST(VerifyJson, SaysWhatBecameOfEachCopy) {
     VerifiedLocation good;
     good.server = "a";
     good.result = VerifiedLocation::Result::verified;
-    good.digest = "sha256-4m:00";
+    good.digest = "sha256-32k:00";
     VerifiedLocation away;
     away.server = "b";
     away.result = VerifiedLocation::Result::unreachable;

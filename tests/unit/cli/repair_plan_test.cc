@@ -8,7 +8,7 @@ namespace signpost::test {
 namespace {
 
 constexpr std::int64_t kNow = 1'700'000'000;
-const std::string kDigest = "sha256-4m:" + std::string(64, 'a');
+const std::string kDigest = "sha256-32k:" + std::string(64, 'a');
 
 Server server(const std::string& name, const std::string& site = "", std::int64_t silent = 0) {
     Server made;
@@ -101,7 +101,7 @@ TEST(RepairPlan, WhatIsNotKnownToBeEqualIsNotCounted) {
     EXPECT_TRUE(unknown.targets.empty());
     EXPECT_NE(unknown.problem.find("signpost verify db/a"), std::string::npos);
     const auto differing =
-        plan.look_at(disk({copy("a"), copy("b", "sha256-4m:" + std::string(64, 'b'))}));
+        plan.look_at(disk({copy("a"), copy("b", "sha256-32k:" + std::string(64, 'b'))}));
     EXPECT_TRUE(differing.targets.empty());
     EXPECT_NE(differing.problem.find("differ"), std::string::npos);
 }

@@ -334,7 +334,7 @@ TEST_F(FederationWrites, NeverMixAWritableLocationWithAnother) {
     join(server_named("beta"), {image_named("a", 8192, false)});
     const auto record = catalog_->find(disk_name("a"));
     ASSERT_TRUE(record && *record);
-    const std::string digest = "sha256-4m:" + std::string(64, 'a');
+    const std::string digest = "sha256-32k:" + std::string(64, 'a');
     ASSERT_TRUE(catalog_->record_digest(
         {disk_name("a"), "beta", (*record)->locations.at(0).generation, digest}));
     ASSERT_TRUE(start()->open("a", false));
@@ -345,7 +345,7 @@ TEST_F(FederationWrites, TellTheCatalogFirst) {
     write_image("a.raw", 4096);
     join(server_named("alpha"), {image_named("a", 4096, false)});
     const auto before = (*catalog_->find(disk_name("a")))->locations.at(0);
-    const std::string digest = "sha256-4m:" + std::string(64, 'b');
+    const std::string digest = "sha256-32k:" + std::string(64, 'b');
     ASSERT_TRUE(catalog_->record_digest({disk_name("a"), "alpha", before.generation, digest}));
     const auto federation = start(true);
     ASSERT_TRUE(federation->open("a", true));

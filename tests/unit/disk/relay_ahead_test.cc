@@ -149,8 +149,8 @@ class RelayFar : public RelayTest {
     }
 
     void open_replicas() {
-        open({upstream_of(beta_, "beta", "sha256-4m:aa"),
-              upstream_of(gamma_, "gamma", "sha256-4m:aa")});
+        open({upstream_of(beta_, "beta", "sha256-32k:aa"),
+              upstream_of(gamma_, "gamma", "sha256-32k:aa")});
     }
 
     void expect_good_parts(std::uint64_t from, std::uint64_t to, std::uint64_t step) {

@@ -14,7 +14,7 @@
 
 namespace signpost::test {
 
-constexpr const char* kDigest = "sha256-4m:aa";
+constexpr const char* kDigest = "sha256-32k:aa";
 constexpr std::uint64_t kSize = 1 << 20;
 
 class RelayFailover : public RelayTest {
@@ -214,7 +214,7 @@ TEST_F(RelayFailover, ShutdownOfAPeerMovesTheRead) {
 
 TEST_F(RelayFailover, CopyOfOtherContentIsNeverUsed) {
     FaultServer other(pattern(kSize, 2));
-    open({upstream_of(beta_, "beta", kDigest), upstream_of(other, "other", "sha256-4m:bb")});
+    open({upstream_of(beta_, "beta", kDigest), upstream_of(other, "other", "sha256-32k:bb")});
     ASSERT_EQ(read(0, 4096), 0);
     beta_.kill();
     EXPECT_EQ(read(0, 4096), EIO);
@@ -424,8 +424,8 @@ TEST_F(RelayFailover, WrongGenerationOfTheImageInUseKeepsNoReplicaAway) {
 
 TEST_F(RelayFailover, SecondDigestOfTheImageInUseIsNotBelieved) {
     FaultServer other(pattern(kSize, 2));
-    lose_both([](Location& wrong) { wrong.digest = "sha256-4m:bb"; },
-              {upstream_of(other, "other", "sha256-4m:bb")});
+    lose_both([](Location& wrong) { wrong.digest = "sha256-32k:bb"; },
+              {upstream_of(other, "other", "sha256-32k:bb")});
     EXPECT_EQ(read(0, 4096), EIO);
     EXPECT_EQ(other.connections(), 0);
 }

@@ -86,7 +86,8 @@ TEST_F(RelayTest, PeerThatIsLateByItsOwnMeasureIsOvertaken) {
     const Bytes content = pattern(1 << 20, 1);
     FaultServer beta(content);
     FaultServer gamma(content);
-    open({upstream_of(beta, "beta", "sha256-4m:aa"), upstream_of(gamma, "gamma", "sha256-4m:aa")});
+    open(
+        {upstream_of(beta, "beta", "sha256-32k:aa"), upstream_of(gamma, "gamma", "sha256-32k:aa")});
     for (int i = 0; i < 200; ++i) {
         ASSERT_EQ(read(0, 4096), 0);
     }

@@ -11,7 +11,7 @@
 
 namespace signpost::test {
 
-constexpr const char* kDigest = "sha256-4m:aa";
+constexpr const char* kDigest = "sha256-32k:aa";
 constexpr std::uint64_t kSize = 1 << 20;
 
 class RelayMoves : public RelayTest {
@@ -129,7 +129,7 @@ TEST_F(RelayMoves, StayWhereNobodyElseHasTheGeneration) {
 
 TEST_F(RelayMoves, StayWhereNobodyElseHasTheContent) {
     begin(false);
-    gamma_upstream_.location.digest = "sha256-4m:bb";
+    gamma_upstream_.location.digest = "sha256-32k:bb";
     say({gamma_upstream_});
     engine_->catalog_changed();
     while (asked_ == 0) {

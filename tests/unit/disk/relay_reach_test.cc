@@ -139,7 +139,7 @@ class RelayDoubt : public RelayReach {
         open({beta, upstream_of(gamma_, "gamma", kDigest)});
     }
 
-    const std::string kDigest = "sha256-4m:" + std::string(64, 'd');
+    const std::string kDigest = "sha256-32k:" + std::string(64, 'd');
 };
 
 TEST_F(RelayDoubt, AnotherImageThanTheVerifiedOneIsThereForWhenNoOtherIs) {

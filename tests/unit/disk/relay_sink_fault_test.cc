@@ -10,7 +10,7 @@
 
 namespace signpost::test {
 
-constexpr const char* kDigest = "sha256-4m:aa";
+constexpr const char* kDigest = "sha256-32k:aa";
 constexpr std::uint64_t kMiB = 1 << 20;
 
 class RelaySinkFault : public RelayTest {

@@ -133,8 +133,9 @@ TEST_F(RelayedWrite, IsNeverAskedOfAReplica) {
     FaultServer::Manners manners;
     manners.read_only = false;
     beta_.set_manners(manners);
-    open({upstream_of(beta_, "beta", "sha256-4m:aa"), upstream_of(gamma, "gamma", "sha256-4m:aa")},
-         false);
+    open(
+        {upstream_of(beta_, "beta", "sha256-32k:aa"), upstream_of(gamma, "gamma", "sha256-32k:aa")},
+        false);
     ASSERT_EQ(write(0, Bytes(512)), 0);
     beta_.kill();
     EXPECT_EQ(write(0, Bytes(512)), EIO);

@@ -299,7 +299,7 @@ TEST_F(RememberingCatalogTest, GivesItsOwnBackToACatalogMadeAnew) {
     ASSERT_TRUE(catalog_->publish("alpha", everything({"other"})));
     ASSERT_TRUE(catalog_->publish("alpha", everything({"a", "b"})));
     const auto before = database_.rows()->find(disk_name("a")).value().value().locations.at(0);
-    const std::string digest = "sha256-4m:" + std::string(64, 'a');
+    const std::string digest = "sha256-32k:" + std::string(64, 'a');
     ASSERT_TRUE(
         database_.rows()->record_digest({disk_name("a"), "alpha", before.generation, digest}));
     ASSERT_TRUE(comes_true([&] {

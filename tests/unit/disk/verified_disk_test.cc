@@ -389,8 +389,8 @@ TEST(DigestToHold, IsThatOfTheFirstCopyThatHasOne) {
     plan.traits.size = 10;
     plan.upstreams.resize(2);
     plan.upstreams[1].location.size = 10;
-    plan.upstreams[1].location.digest = "sha256-4m:1";
-    EXPECT_EQ(digest_to_hold(plan), "sha256-4m:1");
+    plan.upstreams[1].location.digest = "sha256-32k:1";
+    EXPECT_EQ(digest_to_hold(plan), "sha256-32k:1");
     plan.traits.read_only = false;
     EXPECT_EQ(digest_to_hold(plan), "");
 }
