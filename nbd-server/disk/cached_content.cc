@@ -371,6 +371,37 @@ CachedContent::Seen CachedContent::look(const Wish& wish, Wake* wake) {
     return {Seen::Kind::missing, length, std::move(flight), {}};
 }
 
+// Blocks that have not been proven yet count as data, which is never wrong.
+std::optional<std::vector<Extent>> CachedContent::extents(std::uint64_t begin, std::uint64_t end,
+                                                          std::size_t most) {
+    const std::lock_guard lock(mutex_);
+    std::vector<Extent> found;
+    for (std::uint64_t at = begin; at < end;) {
+        const auto chunk = chunks_.find(at / kCacheChunk);
+        const unsigned block = block_in_chunk(at);
+        if (chunk == chunks_.end() || !chunk->second.present.test(block)) {
+            return std::nullopt;
+        }
+        const BlockBits& zeroes = chunk->second.zero;
+        const bool hole = zeroes.test(block) && chunk->second.ready(block);
+        const unsigned run = chunk->second.unproven && zeroes.test(block)
+                                 ? 1
+                                 : std::min(zeroes.run(block), chunk->second.present.run(block));
+        const std::uint64_t until = std::min(
+            end, at / kCacheChunk * kCacheChunk + std::uint64_t{block + run} * kCacheBlock);
+        const std::uint32_t flags = hole ? wire::kStateHole | wire::kStateZero : 0;
+        if (found.empty() || found.back().flags != flags) {
+            if (found.size() == most) {
+                break;
+            }
+            found.push_back({.length = 0, .flags = flags});
+        }
+        found.back().length += until - at;
+        at = until;
+    }
+    return found;
+}
+
 bool CachedContent::touches(std::uint64_t begin, std::uint64_t end) {
     const std::lock_guard lock(mutex_);
     for (std::uint64_t at = begin / kCacheBlock * kCacheBlock; at < end; at += kCacheBlock) {

@@ -126,6 +126,10 @@ class CachedContent {
     // WAKE null: nobody waits. The flight's memory is the caller's to make.
     Seen look(const Wish& wish, Wake* wake);
 
+    // Of the range, from its begin on, at most MOST extents; nothing when some of it is not there.
+    std::optional<std::vector<Extent>> extents(std::uint64_t begin, std::uint64_t end,
+                                               std::size_t most);
+
     // True when some of the range is there, or on its way.
     bool touches(std::uint64_t begin, std::uint64_t end);
 

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "catalog/disk_name.h"
+#include "nbd-server/disk/disk_description.h"
 
 namespace signpost {
 
@@ -18,11 +19,40 @@ namespace {
 constexpr std::uint64_t kPieceOfProfile = 256 * 1024;
 constexpr unsigned kMostOfProfile = 4;                          // pieces at a time
 constexpr std::uint64_t kMostWished = std::uint64_t{64} << 20;  // fetched for one wish
+constexpr std::size_t kMaxExtents = 1024;                       // per request
+
+bool tells_content(const Location& copy, const std::string& fingerprint) {
+    return copy.read_only && fingerprint.starts_with("r-");
+}
+
+std::string digest_key(const std::string& disk, const Location& copy) {
+    return fmt::format("digest\n{}\n{}\n{}", disk, copy.digest, copy.size);
+}
+
+std::string copy_key(const std::string& disk, const Location& copy,
+                     const std::string& fingerprint) {
+    return fmt::format("copy\n{}\n{}\n{}\n{}\n{}", disk, copy.server, copy.generation, fingerprint,
+                       copy.size);
+}
 
 }  // namespace
 
 std::string verified_content(const std::string& digest, std::uint64_t size) {
     return fmt::format("verified\n{}\n{}", digest, size);
+}
+
+std::vector<Location> copies_of_one_content(const RelayPlan& plan) {
+    std::vector<Location> copies;
+    for (const Upstream& upstream : plan.upstreams) {
+        const Location& copy = upstream.location;
+        const bool same =
+            copies.empty() || (!copy.digest.empty() && copy.digest == copies.front().digest);
+        if (!same || copy.size != plan.traits.size || !tells_content(copy, copy.fingerprint)) {
+            return {};
+        }
+        copies.push_back(copy);
+    }
+    return copies;
 }
 
 // A flight's way to the relay and back.
@@ -42,24 +72,44 @@ void CachedCore::begin(std::shared_ptr<Disk> relay) {
 }
 
 void CachedCore::open(const CacheKeys& keys) {
-    opened(open_content(keys));
+    opened(open_content(keys, false), false);
 }
 
-Result<CachedCore::Opened> CachedCore::open_content(const CacheKeys& keys) {
-    auto content = cache_.open(keys, terms_.name, traits_.size, terms_.opens_new);
+Result<CachedCore::Opened> CachedCore::open_content(const CacheKeys& keys, bool alone) {
+    auto content = cache_.open(keys, terms_.name, traits_.size, terms_.opens_new && !alone);
     if (!content) {
         return std::unexpected(content.error());
     }
     Opened opened{.content = std::move(*content), .profile = {}};
-    if (terms_.opens_new) {
+    if (terms_.opens_new && !alone) {
         opened.profile = cache_.boot_profile(*opened.content);
     }
     return opened;
 }
 
-void CachedCore::opened(Result<Opened> content) {
+void CachedCore::begin_to_open(CacheKeys keys, bool alone) {
+    opening_ = true;
+    cache_.workers().run([busy = BlockCache::Busy(cache_), self = shared_from_this(), alone,
+                          keys = std::move(keys)]() mutable {
+        auto content = self->open_content(keys, alone);
+        EventLoop& loop = *self->loop_;
+        loop.post(
+            [busy = std::move(busy), self = std::move(self), alone,
+             content = std::move(content)]() mutable { self->opened(std::move(content), alone); });
+    });
+}
+
+void CachedCore::opened(Result<Opened> content, bool alone) {
     opening_ = false;
-    if (content) {
+    if (const auto pin = std::exchange(meanwhile_, std::nullopt)) {
+        pinned(pin->first, pin->second);  // a server has come that knows better
+        if (opening_) {
+            return;
+        }
+    } else if (content) {
+        if (alone) {
+            held_ = terms_.copies.front();
+        }
         content_ = std::move(content->content);
         ready_.store(content_.get(), std::memory_order_release);
         if (content->profile) {
@@ -78,8 +128,8 @@ void CachedCore::opened(Result<Opened> content) {
 // It is certain now whether there is a content.
 void CachedCore::settle() {
     settled_ = true;
-    for (Disk::Told& told : std::exchange(askers_, {})) {
-        told({});
+    for (auto& [told, answer] : std::exchange(askers_, {})) {
+        tell(told, answer);
     }
     for (Request* request : std::exchange(early_, {})) {
         take(*request);
@@ -97,8 +147,11 @@ void CachedCore::wait_until_settled(Request& request) {
 // A name alone says nothing of the content, nor does an image that somebody may write to (whose
 // fingerprint begins otherwise), or a server that shows no fingerprint.
 void CachedCore::pinned(const Location& copy, const std::string& fingerprint) {
-    if (content_ || opening_ || closed_ || !fingerprint.starts_with("r-") || !copy.read_only ||
-        copy.size != traits_.size) {
+    if (opening_) {
+        meanwhile_.emplace(copy, fingerprint);
+        return;
+    }
+    if (content_ || closed_ || copy.size != traits_.size || !tells_content(copy, fingerprint)) {
         return;
     }
     CacheKeys keys;
@@ -106,18 +159,10 @@ void CachedCore::pinned(const Location& copy, const std::string& fingerprint) {
         if (!terms_.opens_new) {
             keys.push_back(verified_content(copy.digest, copy.size));
         }
-        keys.push_back(fmt::format("digest\n{}\n{}\n{}", terms_.name, copy.digest, copy.size));
+        keys.push_back(digest_key(terms_.name, copy));
     }
-    keys.push_back(fmt::format("copy\n{}\n{}\n{}\n{}\n{}", terms_.name, copy.server,
-                               copy.generation, fingerprint, copy.size));
-    opening_ = true;
-    cache_.workers().run([busy = BlockCache::Busy(cache_), self = shared_from_this(),
-                          keys = std::move(keys)]() mutable {
-        auto content = self->open_content(keys);
-        EventLoop& loop = *self->loop_;
-        loop.post([busy = std::move(busy), self = std::move(self),
-                   content = std::move(content)]() mutable { self->opened(std::move(content)); });
-    });
+    keys.push_back(copy_key(terms_.name, copy, fingerprint));
+    begin_to_open(std::move(keys), false);
 }
 
 void CachedCore::reach(Disk::Told told) {
@@ -125,17 +170,52 @@ void CachedCore::reach(Disk::Told told) {
                    told = std::move(told)](const Result<void>& answer) mutable {
         EventLoop& loop = *self->loop_;
         loop.post([busy = std::move(busy), self = std::move(self), told = std::move(told),
-                   answer]() mutable {
-            if (self->opening_ && answer) {
-                self->askers_.push_back(std::move(told));
-                return;
-            }
-            told(answer);
-            if (!self->opening_) {
-                self->settle();
-            }
-        });
+                   answer]() mutable { self->answered(std::move(told), answer); });
     });
+}
+
+// Where no server can be asked, what is kept of the content that the catalog has is all there is.
+void CachedCore::answered(Disk::Told told, const Result<void>& answer) {
+    reached_ |= answer.has_value();
+    const bool silence = !answer && answer.error().code == Errc::unavailable;
+    if (silence && !content_ && !opening_ && !closed_ && !terms_.copies.empty()) {
+        CacheKeys keys;
+        if (!terms_.copies.front().digest.empty()) {
+            keys.push_back(digest_key(terms_.name, terms_.copies.front()));
+        }
+        for (const Location& copy : terms_.copies) {
+            keys.push_back(copy_key(terms_.name, copy, copy.fingerprint));
+        }
+        begin_to_open(std::move(keys), true);
+    }
+    if (opening_) {
+        askers_.emplace_back(std::move(told), answer);
+        return;
+    }
+    tell(told, answer);
+    settle();
+}
+
+void CachedCore::tell(Disk::Told& told, const Result<void>& answer) {
+    told(answer || does_without(answer) ? Result<void>() : answer);
+}
+
+// Whether clients get what is kept, although the relay has ANSWER to say.
+bool CachedCore::does_without(const Result<void>& answer) {
+    if (answer.error().code != Errc::unavailable || !content_ || !(terms_.alone || reached_)) {
+        return false;
+    }
+    const std::uint64_t kept = content_->bytes_there();
+    if (kept == 0) {
+        return false;
+    }
+    if (!std::exchange(told_alone_, true)) {
+        cache_.log.error(
+            fmt::format("disk '{}' is served from the cache, which has {} of its {}: {}",
+                        escaped(terms_.name), kept >= traits_.size ? "all" : size_for_people(kept),
+                        size_for_people(traits_.size), answer.error().message));
+    }
+    return true;
 }
 
 void CachedCore::close() {
@@ -152,6 +232,14 @@ void CachedCore::take(Request& request) {
     }
     const bool reads = request.op == Op::read;
     const std::uint64_t end = request.offset + request.length;
+    if (request.op == Op::extents && content_ != nullptr) {
+        const std::size_t most = (request.flags & kRequestOneExtent) != 0 ? 1 : kMaxExtents;
+        if (auto extents = content_->extents(request.offset, end, most)) {
+            *request.extents = std::move(*extents);
+            request.done(request, 0);
+            return;
+        }
+    }
     if (content_ == nullptr || !(reads || request.op == Op::cache) ||
         (reads && !keeps() && !content_->touches(request.offset, end))) {
         relay_->submit(request);

@@ -13,7 +13,9 @@
 #include <deque>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "nbd-server/disk/block_cache.h"
@@ -25,12 +27,21 @@ namespace signpost {
 // The key of what is held to a digest, chunk by chunk.
 std::string verified_content(const std::string& digest, std::uint64_t size);
 
+// The copies of PLAN's disk if by what the catalog says they have one content; else none. A copy
+// that clients may write to, or that has no fingerprint, may have any.
+std::vector<Location> copies_of_one_content(const RelayPlan& plan);
+
 class CachedCore : public std::enable_shared_from_this<CachedCore> {
    public:
     struct Terms {
         std::string name;                     // of the disk
         std::uint64_t granule = kCacheBlock;  // fetched as one
         bool opens_new = true;                // contents of which nothing is there yet
+
+        // Of what is kept, clients may be served while no server can be asked. COPIES: where the
+        // content lies, as the catalog says, if it knows of one content only.
+        bool alone = false;
+        std::vector<Location> copies = {};
     };
 
     // KEEPS says on the loop whether what is fetched now is to be kept. Empty: yes.
@@ -43,8 +54,9 @@ class CachedCore : public std::enable_shared_from_this<CachedCore> {
     // May block. A content that cannot be kept is relayed.
     void open(const CacheKeys& keys);
 
-    // As RelayPlan::pinned.
+    // As RelayPlan::pinned and RelayPlan::held.
     void pinned(const Location& copy, const std::string& fingerprint);
+    std::optional<Location> held() const { return held_; }
 
     // Null: not known, or not to be kept. From any thread, while the disk is there.
     CachedContent* content() const { return ready_.load(std::memory_order_acquire); }
@@ -87,8 +99,12 @@ class CachedCore : public std::enable_shared_from_this<CachedCore> {
         std::shared_ptr<CachedContent> content;
         std::optional<BootProfile> profile;
     };
-    Result<Opened> open_content(const CacheKeys& keys);
-    void opened(Result<Opened> content);
+    Result<Opened> open_content(const CacheKeys& keys, bool alone);
+    void begin_to_open(CacheKeys keys, bool alone);
+    void opened(Result<Opened> content, bool alone);
+    void answered(Disk::Told told, const Result<void>& answer);
+    void tell(Disk::Told& told, const Result<void>& answer);
+    bool does_without(const Result<void>& answer);
     void fetch_profile();
     void fetch_some(ReadRange range);
     void settle();
@@ -106,8 +122,12 @@ class CachedCore : public std::enable_shared_from_this<CachedCore> {
     std::atomic<CachedContent*> ready_{nullptr};
     bool opening_ = false;
     bool settled_ = false;
-    std::vector<Request*> early_;     // until it is settled
-    std::vector<Disk::Told> askers_;  // until it has been opened
+    bool reached_ = false;          // a server that has it has let us
+    std::optional<Location> held_;  // the copy whose content was opened without asking its server
+    std::optional<std::pair<Location, std::string>> meanwhile_;  // pinned while that was tried
+    bool told_alone_ = false;
+    std::vector<Request*> early_;                              // until it is settled
+    std::vector<std::pair<Disk::Told, Result<void>>> askers_;  // until it has been opened
     std::deque<Ask*> finished_;
     std::deque<ReadRange> profile_;   // still to be fetched
     unsigned profile_under_way_ = 0;  // fetches

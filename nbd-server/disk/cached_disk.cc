@@ -2,6 +2,7 @@
 
 #include "nbd-server/disk/cached_disk.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "nbd-server/disk/cached_core.h"
@@ -70,13 +71,22 @@ class CachedDisk final : public Disk {
 
 }  // namespace
 
+bool may_be_served_alone(const RelayPlan& plan) {
+    return std::ranges::none_of(
+        plan.upstreams, [](const Upstream& upstream) { return upstream.ticket != nullptr; });
+}
+
 std::shared_ptr<Disk> make_cached_disk(BlockCache& cache, RelayPlan plan,
                                        const std::function<std::shared_ptr<Disk>(RelayPlan)>& relay,
                                        CacheUse use) {
     const bool keeps = use == CacheUse::take_and_keep;
+    CachedCore::Terms terms{.name = plan.disk.str(), .opens_new = keeps};
+    terms.alone = keeps && may_be_served_alone(plan);
+    if (terms.alone) {
+        terms.copies = copies_of_one_content(plan);
+    }
     auto core = std::make_shared<CachedCore>(
-        cache, CachedCore::Terms{.name = plan.disk.str(), .opens_new = keeps},
-        keeps ? std::function<bool()>() : [] { return false; });
+        cache, std::move(terms), keeps ? std::function<bool()>() : [] { return false; });
     plan.reads_ahead = plan.reads_ahead && !keeps;
     plan.pinned = [weak = std::weak_ptr(core), before = std::move(plan.pinned)](
                       const Location& copy, const std::string& fingerprint) {
@@ -87,15 +97,20 @@ std::shared_ptr<Disk> make_cached_disk(BlockCache& cache, RelayPlan plan,
             held->pinned(copy, fingerprint);
         }
     };
+    plan.held = [weak = std::weak_ptr(core)]() -> std::optional<Location> {
+        const auto held = weak.lock();
+        return held ? held->held() : std::nullopt;
+    };
     core->begin(relay(std::move(plan)));
     return std::make_shared<CachedDisk>(std::move(core));
 }
 
 std::shared_ptr<Disk> make_cached_disk(BlockCache& cache, const DiskName& name,
                                        std::shared_ptr<Disk> verified, const std::string& digest,
-                                       std::function<bool()> checks) {
+                                       std::function<bool()> checks, bool alone) {
     auto core = std::make_shared<CachedCore>(
-        cache, CachedCore::Terms{.name = name.str(), .granule = kCacheChunk}, std::move(checks));
+        cache, CachedCore::Terms{.name = name.str(), .granule = kCacheChunk, .alone = alone},
+        std::move(checks));
     core->begin(std::move(verified));
     core->open({verified_content(digest, core->traits().size)});
     return std::make_shared<CachedDisk>(std::move(core));

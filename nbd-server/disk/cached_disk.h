@@ -5,8 +5,9 @@
 // it, and stored behind their backs. A client that reads in sequence finds the next blocks there.
 //
 // Nothing is served from the cache before it is certain whose content the relay has: its first
-// connection says that (CachedDisk::pinned), or the digest to which a verified disk holds it. What
-// has neither is relayed as ever.
+// connection says that (RelayPlan::pinned), or the digest to which a verified disk holds it. What
+// has neither is relayed as ever. Where no server can be asked, the catalog says it, if it knows of
+// one content only; the relay is held to that from then on (RelayPlan::held).
 //
 // Threads and lifetime: as Disk; the cache outlives the disks.
 
@@ -29,10 +30,14 @@ std::shared_ptr<Disk> make_cached_disk(BlockCache& cache, RelayPlan plan,
                                        const std::function<std::shared_ptr<Disk>(RelayPlan)>& relay,
                                        CacheUse use = CacheUse::take_and_keep);
 
+// Whether clients of PLAN's disk may be served what is kept of it while no server can be asked.
+// Where servers apply rules of their own to the client, they have to be asked first.
+bool may_be_served_alone(const RelayPlan& plan);
+
 // VERIFIED holds its content to DIGEST; CHECKS says whether what is asked of it from now on is
-// checked, or relayed as it is: that is not kept.
+// checked, or relayed as it is: that is not kept. ALONE: as may_be_served_alone() said.
 std::shared_ptr<Disk> make_cached_disk(BlockCache& cache, const DiskName& name,
                                        std::shared_ptr<Disk> verified, const std::string& digest,
-                                       std::function<bool()> checks);
+                                       std::function<bool()> checks, bool alone);
 
 }  // namespace signpost

@@ -301,10 +301,11 @@ class LiveFederation final : public Federation {
         const std::string digest = digest_to_hold(plan);
         if (!digest.empty()) {
             const DiskName disk = plan.disk;
+            const bool alone = may_be_served_alone(plan);
             std::function<bool()> checks;
             auto verified = make_verified_disk(*parts_.verifier, std::move(plan), digest, &checks);
             return parts_.cache ? make_cached_disk(*parts_.cache, disk, std::move(verified), digest,
-                                                   std::move(checks))
+                                                   std::move(checks), alone)
                                 : verified;
         }
         const std::string name = escaped(plan.disk.str());

@@ -148,6 +148,7 @@ class RelayCore final : private UpstreamLink::Owner,
         bool reported_down = false;
         bool unknown_there = false;  // the server says that it has no such export
         bool untrue = false;         // the image there is not of the size that the catalog says
+        bool changed = false;        // the image there is not the one that the content is held to
         bool doubted = false;        // others had their turn before it, as its image is another
         std::string trouble;         // why the last dial or lane ended
 
@@ -234,6 +235,7 @@ class RelayCore final : private UpstreamLink::Owner,
     void note_size(Route& route, std::uint64_t shown);
     std::string wrong_content(const Route& route, const std::string& fingerprint) const;
     void pin(const Route& route, const std::string& fingerprint);
+    void hold_to(const Location& copy);
     void make_stale(Route& route, const std::string& reason);
     void hasten_others(const Route& lost);
     void report_down(Route& route, const std::string& reason);
@@ -332,7 +334,7 @@ class RelayCore final : private UpstreamLink::Owner,
     // What the pinned content is. The route's row may learn a digest later, and another generation,
     // rightly or not: by all that it had with its digest the same content is known.
     struct Pin {
-        const Route* route;
+        const Route* route;  // null: there is none to that copy
         Location location;
         std::string fingerprint;
         std::vector<std::uint64_t> generations = {};  // the newest last

@@ -231,6 +231,11 @@ void RelayCore::link_ready(UpstreamLink& link) {
     Route& route = *lane.route;
     --route.dials;
     breaker(route).succeeded();
+    if (const auto copy = !pin_ && plan_.held ? plan_.held() : std::nullopt) {
+        hold_to(*copy);
+    }
+    const std::string shown = fingerprint_in(link.info().description).value_or("");
+    route.changed = !wrong_content(route, shown).empty();
     std::string reason = unsuitable(lane);
     if (reason.empty() && !route.doubted) {
         reason = doubt(lane);
@@ -247,7 +252,7 @@ void RelayCore::link_ready(UpstreamLink& link) {
     route.stale_reason.clear();
     route.unknown_there = route.untrue = false;
     if (!pin_) {
-        pin(route, fingerprint_in(link.info().description).value_or(""));
+        pin(route, shown);
     }
     if (std::exchange(route.reported_down, false)) {
         services_.log.info(

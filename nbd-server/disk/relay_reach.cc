@@ -66,7 +66,9 @@ Error RelayCore::out_of_reach() const {
     }
     const bool untrue =
         std::ranges::any_of(routes_, [](const auto& route) { return route->untrue; });
-    return {untrue ? Errc::conflict : Errc::unavailable, std::move(text)};
+    const bool changed =
+        std::ranges::all_of(routes_, [](const auto& route) { return route->changed; });
+    return {untrue || changed ? Errc::conflict : Errc::unavailable, std::move(text)};
 }
 
 std::string RelayCore::trouble_of(const Route& route) const {

@@ -112,6 +112,16 @@ void RelayCore::pin(const Route& route, const std::string& fingerprint) {
     }
 }
 
+// COPY shows the fingerprint that its row has.
+void RelayCore::hold_to(const Location& copy) {
+    const auto found = std::ranges::find_if(
+        routes_, [&](const auto& route) { return same_place(route->upstream.location, copy); });
+    pin_ = Pin{found == routes_.end() ? nullptr : found->get(), copy, copy.fingerprint};
+    if (!copy.digest.empty()) {
+        pin_->generations = {copy.generation};
+    }
+}
+
 void RelayCore::make_stale(Route& route, const std::string& reason) {
     if (route.stale_reason != reason && !plan_.only_asks) {
         services_.log.error(

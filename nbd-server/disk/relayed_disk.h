@@ -61,6 +61,11 @@ struct RelayPlan {
     // its server shows. Empty: nobody wants to know.
     std::function<void(const Location& copy, const std::string& fingerprint)> pinned = {};
 
+    // Asked, on the loop, when the first connection comes up: the copy to whose content the disk
+    // has been held before, without asking its server. Nothing: to none, so that connection
+    // decides. Empty: the same.
+    std::function<std::optional<Location>()> held = {};
+
     // Told, on the loop, of a copy that is not of the size that the catalog says. Empty: nobody
     // wants to know.
     std::function<void(const Location& row)> untrue = {};

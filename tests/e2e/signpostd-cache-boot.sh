@@ -10,8 +10,7 @@ open_session "$(disk_uri gateway vda)"
 for offset in 8192 5000000 12345678; do
     expect_read $offset 1000000 "$tmp/beta/vda.raw"
 done
-kill "$session_PID"
-wait "$session_PID" || true
+close_session
 stop_server gateway
 [ "$(sqlite3 "$catalog" 'SELECT count(*) FROM boot_profile')" = 1 ] || fail "nothing was learnt"
 

@@ -85,17 +85,35 @@ class CachedDiskTest : public RelayTest {
     // Its content is known from then on.
     std::shared_ptr<Disk> cached(std::vector<Upstream> upstreams,
                                  const std::string& name = "web01/vda") {
+        auto disk = made(std::move(upstreams), name);
+        EXPECT_TRUE(reach(*disk));
+        return disk;
+    }
+
+    static Result<void> reach(Disk& disk) {
+        std::promise<Result<void>> reached;
+        disk.reach([&reached](const Result<void>& told) { reached.set_value(told); });
+        return reached.get_future().get();
+    }
+
+    std::shared_ptr<Disk> made(std::vector<Upstream> upstreams,
+                               const std::string& name = "web01/vda") {
         RelayPlan plan = plan_;
         plan.disk = *DiskName::parse(name);
         plan.traits.size = upstreams.front().location.size;
         plan.upstreams = std::move(upstreams);
-        auto disk = make_cached_disk(*cache_, std::move(plan), [this](RelayPlan below) {
+        return make_cached_disk(*cache_, std::move(plan), [this](RelayPlan below) {
             return make_relayed_disk(*engine_, std::move(below));
         });
-        std::promise<bool> reached;
-        disk->reach([&reached](const Result<void>& told) { reached.set_value(told.has_value()); });
-        EXPECT_TRUE(reached.get_future().get());
-        return disk;
+    }
+
+    // All of a disk of SERVER's is kept, and the server gone.
+    void keep_all_and_kill(FaultServer& server, std::vector<Upstream> upstreams) {
+        disk_ = cached(std::move(upstreams));
+        EXPECT_TRUE(reads_right(content_, 0, kSize));
+        wait_until_stored(content_, 0, kSize);
+        server.kill();
+        restart();
     }
 
     void open_cached(const FaultServer& server, char print = '1') {
@@ -439,6 +457,152 @@ TEST_F(CachedDiskTest, AProfileOfADiskOfAnotherSizeIsNotUsed) {
     EXPECT_TRUE(reads_right(content_, 1 << 20, 4096));
     wait_until_stored(content_, 1 << 20, 4096);
     EXPECT_EQ(cache_->commons().fetched, 4096u);
+}
+
+TEST_F(CachedDiskTest, IsServedWhileItsServerIsAway) {
+    FaultServer server(content_, shows(print_of('1')));
+    const auto copy = copy_on(server, "alpha", '1');
+    keep_all_and_kill(server, {copy});
+    disk_ = made({copy});
+    EXPECT_TRUE(reach(*disk_));
+    EXPECT_TRUE(reads_right(content_, 0, kSize));
+    EXPECT_TRUE(log_.has("served from the cache, which has all of its"));
+}
+
+TEST_F(CachedDiskTest, IsServedWithoutHavingBeenAskedForFirst) {
+    FaultServer server(content_, shows(print_of('1')));
+    const auto copy = copy_on(server, "alpha", '1');
+    keep_all_and_kill(server, {copy});
+    disk_ = made({copy});
+    EXPECT_TRUE(reads_right(content_, 1 << 20, 100'000));
+}
+
+TEST_F(CachedDiskTest, BlockStatusIsAtHandWhileItsServerIsAway) {
+    FaultServer server(content_, shows(print_of('1')));
+    const auto copy = copy_on(server, "alpha", '1');
+    keep_all_and_kill(server, {copy});
+    disk_ = made({copy});
+    ASSERT_TRUE(reach(*disk_));
+    EXPECT_TRUE(reads_right(content_, 0, kSize));
+    EXPECT_EQ(run(Op::extents, 5000, kSize - 5000), 0);
+    std::uint64_t at = 5000;
+    for (const Extent& extent : extents_) {
+        const bool zero =
+            std::all_of(content_.begin() + static_cast<std::ptrdiff_t>(at),
+                        content_.begin() + static_cast<std::ptrdiff_t>(at + extent.length),
+                        [](std::byte byte) { return byte == std::byte{0}; });
+        EXPECT_TRUE(extent.flags == 0 || zero) << at;
+        at += extent.length;
+    }
+    EXPECT_EQ(at, kSize);
+}
+
+TEST_F(CachedDiskTest, WhatIsNotKeptFailsAsThroughARelay) {
+    FaultServer server(content_, shows(print_of('1')));
+    const auto copy = copy_on(server, "alpha", '1');
+    disk_ = cached({copy});
+    EXPECT_TRUE(reads_right(content_, 1 << 20, 65536));
+    wait_until_stored(content_, 1 << 20, 65536);
+    server.kill();
+    restart();
+    disk_ = made({copy});
+    EXPECT_TRUE(reach(*disk_));
+    EXPECT_TRUE(reads_right(content_, 1 << 20, 65536));
+    EXPECT_EQ(read(4 << 20, 4096), EIO);
+    server.start();
+    EXPECT_TRUE(reads_right(content_, 0, kSize));
+}
+
+TEST_F(CachedDiskTest, AnEmptyCacheIsNoReasonToOpenADisk) {
+    FaultServer server(content_, shows(print_of('1')));
+    const auto copy = copy_on(server, "alpha", '1');
+    disk_ = cached({copy});
+    server.kill();
+    restart();
+    disk_ = made({copy});
+    const auto reached = reach(*disk_);
+    ASSERT_FALSE(reached);
+    EXPECT_EQ(reached.error().code, Errc::unavailable);
+}
+
+TEST_F(CachedDiskTest, AnotherGenerationIsNotServedFromWhatWasKept) {
+    FaultServer server(content_, shows(print_of('1')));
+    keep_all_and_kill(server, {copy_on(server, "alpha", '1')});
+    auto later = copy_on(server, "alpha", '1');
+    ++later.location.generation;
+    auto other = copy_on(server, "alpha", '2');
+    auto written = copy_on(server, "alpha", '1');
+    written.location.read_only = false;
+    for (const Upstream& copy : {later, other, written}) {
+        disk_ = made({copy});
+        EXPECT_FALSE(reach(*disk_));
+        EXPECT_EQ(read(0, 4096), EIO);
+    }
+}
+
+TEST_F(CachedDiskTest, IsNotServedAloneWhereAnotherCopyMayHaveOtherContent) {
+    FaultServer server(content_, shows(print_of('1')));
+    FaultServer second(other_content_, shows(print_of('2')));
+    const auto copy = copy_on(server, "alpha", '1', "sha256-4m:aa");
+    second.kill();
+    keep_all_and_kill(server, {copy});
+    for (const char* digest : {"", "sha256-4m:bb"}) {
+        disk_ = made({copy, copy_on(second, "beta", '2', digest)});
+        EXPECT_FALSE(reach(*disk_)) << digest;
+    }
+    disk_ = made({copy, copy_on(second, "beta", '2', "sha256-4m:aa")});
+    EXPECT_TRUE(reach(*disk_));
+    EXPECT_TRUE(reads_right(content_, 0, kSize));
+}
+
+TEST_F(CachedDiskTest, WhatWasKeptWithoutADigestIsFoundByTheDigestThatCameLater) {
+    FaultServer server(content_, shows(print_of('1')));
+    keep_all_and_kill(server, {copy_on(server, "alpha", '1')});
+    disk_ = made({copy_on(server, "alpha", '1', "sha256-4m:aa")});
+    EXPECT_TRUE(reach(*disk_));
+    EXPECT_TRUE(reads_right(content_, 0, kSize));
+}
+
+TEST_F(CachedDiskTest, AServerThatComesBackWithAnotherImageIsNotMixedIn) {
+    FaultServer server(content_, shows(print_of('1')));
+    const auto copy = copy_on(server, "alpha", '1');
+    disk_ = cached({copy});
+    EXPECT_TRUE(reads_right(content_, 1 << 20, 65536));
+    wait_until_stored(content_, 1 << 20, 65536);
+    server.kill();
+    restart();
+    disk_ = made({copy});
+    ASSERT_TRUE(reach(*disk_));
+    server.set_manners(shows(print_of('2')));
+    server.start();
+    EXPECT_EQ(read(4 << 20, 4096), EIO);
+    EXPECT_TRUE(reads_right(content_, 1 << 20, 65536));
+    const auto anew = reach(*disk_);
+    ASSERT_FALSE(anew);
+    EXPECT_EQ(anew.error().code, Errc::conflict);
+}
+
+TEST_F(CachedDiskTest, AServerThatIsThereDecidesWhatTheContentIs) {
+    FaultServer server(content_, shows(print_of('1')));
+    const auto copy = copy_on(server, "alpha", '1');
+    keep_all_and_kill(server, {copy});
+    server.set_manners(shows(print_of('2')));
+    server.start();
+    disk_ = made({copy});
+    EXPECT_TRUE(reach(*disk_));
+    const int before = server.reads();
+    EXPECT_TRUE(reads_right(content_, 0, 4096));
+    EXPECT_GT(server.reads(), before);
+}
+
+TEST_F(CachedDiskTest, IsNotServedAloneWhereServersJudgeTheClient) {
+    FaultServer server(content_, shows(print_of('1')));
+    auto copy = copy_on(server, "alpha", '1');
+    keep_all_and_kill(server, {copy});
+    copy.ticket = [] { return Result<std::string>("ticket"); };
+    disk_ = made({copy});
+    EXPECT_FALSE(reach(*disk_));
+    EXPECT_EQ(read(0, 4096), EIO);
 }
 
 TEST_F(CachedDiskTest, BlockStatusIsTheServers) {
