@@ -12,8 +12,9 @@ namespace {
 
 class DescribedDisk final : public Disk, public OriginTeller {
    public:
-    DescribedDisk(std::shared_ptr<Disk> disk, std::string description, bool read_only)
-        : disk_(std::move(disk)), traits_(disk_->traits()) {
+    DescribedDisk(std::shared_ptr<Disk> disk, std::string description, bool read_only,
+                  std::shared_ptr<BootWatch> watch)
+        : disk_(std::move(disk)), traits_(disk_->traits()), watch_(std::move(watch)) {
         traits_.description = std::move(description);
         traits_.read_only = traits_.read_only || read_only;
     }
@@ -22,11 +23,15 @@ class DescribedDisk final : public Disk, public OriginTeller {
     EventLoop* home_loop() const override { return disk_->home_loop(); }
     bool is_near() const override { return disk_->is_near(); }
     Now read_now(std::uint64_t offset, std::span<std::byte> to) override {
-        return disk_->read_now(offset, to);
+        const Now now = disk_->read_now(offset, to);
+        note(now == Now::done, offset, to.size());
+        return now;
     }
     Now locate_now(std::uint64_t offset, std::uint32_t length,
                    std::vector<ReadPart>& parts) override {
-        return disk_->locate_now(offset, length, parts);
+        const Now now = disk_->locate_now(offset, length, parts);
+        note(now == Now::done, offset, length);
+        return now;
     }
     bool content_holds(std::span<const ReadRange> ranges) override {
         return disk_->content_holds(ranges);
@@ -38,17 +43,28 @@ class DescribedDisk final : public Disk, public OriginTeller {
     void farewell() override { disk_->farewell(); }
 
    private:
-    void start(Request& request) override { disk_->submit(request); }
+    void start(Request& request) override {
+        note(request.op == Op::read, request.offset, request.length);
+        disk_->submit(request);
+    }
+
+    void note(bool read, std::uint64_t offset, std::uint64_t length) {
+        if (watch_ && read) {
+            watch_->note(offset, length);
+        }
+    }
 
     const std::shared_ptr<Disk> disk_;
     DiskTraits traits_;
+    const std::shared_ptr<BootWatch> watch_;
 };
 
 }  // namespace
 
 std::shared_ptr<Disk> make_described_disk(std::shared_ptr<Disk> disk, std::string description,
-                                          bool read_only) {
-    return std::make_shared<DescribedDisk>(std::move(disk), std::move(description), read_only);
+                                          bool read_only, std::shared_ptr<BootWatch> watch) {
+    return std::make_shared<DescribedDisk>(std::move(disk), std::move(description), read_only,
+                                           std::move(watch));
 }
 
 }  // namespace signpost

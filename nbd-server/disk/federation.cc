@@ -23,6 +23,7 @@
 #include "nbd-server/disk/leaves_disk.h"
 #include "nbd-server/disk/own_images.h"
 #include "nbd-server/disk/relay_planning.h"
+#include "nbd-server/disk/relay_services.h"
 #include "nbd-server/disk/shared_disks.h"
 
 namespace signpost {
@@ -207,8 +208,30 @@ class LiveFederation final : public Federation {
         if (!disk) {
             return disk;
         }
-        return guarded(make_described_disk(std::move(*disk), std::move(description), !writable),
+        auto watch = name.local_only ? nullptr : watch_of(disk_name, (*disk)->traits().size);
+        return guarded(make_described_disk(std::move(*disk), std::move(description), !writable,
+                                           std::move(watch)),
                        {disk_name, parts_.server}, asker);
+    }
+
+    // Of a disk that a client has opened, not another server, which does that for its own clients.
+    // What is known already stays.
+    std::shared_ptr<BootWatch> watch_of(const DiskName& disk, std::uint64_t size) {
+        if (!parts_.profiles.learned) {
+            return nullptr;
+        }
+        return watches_.join(
+            disk.str(), size,
+            [profiles = parts_.profiles, &workers = parts_.engine->services().workers, disk,
+             size](const BootProfile& seen) {
+                workers.run([profiles, disk, size, text = seen.text()] {
+                    const auto known = profiles.find(disk.str());
+                    const auto profile = known ? BootProfile::parse(*known) : std::nullopt;
+                    if (BootProfile::parse(text) && (!profile || profile->disk_size != size)) {
+                        profiles.learned(disk.str(), text);
+                    }
+                });
+            });
     }
 
     std::shared_ptr<Disk> guarded(std::shared_ptr<Disk> disk, Writers::Target target,
@@ -294,6 +317,13 @@ class LiveFederation final : public Federation {
             }
             relayed = disks_.add(key, std::move(*made));
         }
+        const DiskTraits traits = relayed->traits();
+        auto watch =
+            parts_.cache || !traits.read_only ? nullptr : watch_of(target.disk, traits.size);
+        if (watch) {
+            relayed =
+                make_described_disk(std::move(relayed), traits.description, true, std::move(watch));
+        }
         return guarded(std::move(relayed), std::move(target), asker);
     }
 
@@ -333,6 +363,7 @@ class LiveFederation final : public Federation {
     const RelayPlanner planner_;
     OwnImages own_images_;
     SharedDisks disks_;
+    BootWatches watches_;
 };
 
 }  // namespace

@@ -44,6 +44,7 @@ struct FederationParts {
     std::unique_ptr<VerifyServices> verifier;  // null: what is relayed is not checked
     Verify verify = Verify::off;
     std::unique_ptr<BlockCache> cache;  // null: what is relayed is not kept
+    BootProfiles profiles;              // of disks that no cache keeps
 
     // The two ways in which a disk comes to be: from an image of ours, and from a plan.
     using BeforeFirstWrite = std::function<Result<void>()>;

@@ -391,8 +391,9 @@ Result<std::unique_ptr<Federation>> start_federation(FederationSettings settings
     parts.relay = [&relay_engine = *parts.engine](RelayPlan plan) {
         return make_relayed_disk(relay_engine, std::move(plan));
     };
+    parts.profiles = boot_profiles_of(*parts.catalog, log);
     if (!settings.cache.directory.empty()) {
-        auto cache = BlockCache::start(settings.cache, log, boot_profiles_of(*parts.catalog, log));
+        auto cache = BlockCache::start(settings.cache, log, parts.profiles);
         if (!cache) {
             return std::unexpected(cache.error());
         }
