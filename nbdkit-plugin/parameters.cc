@@ -36,6 +36,8 @@ const char* const kParameterHelp =
     "connections=<N>             Connections to a peer for each disk (default: 4).\n"
     "cache=<DIR>                 Keep what is relayed in DIR, of this server alone.\n"
     "cache-size=<SIZE>           How much of that to keep (default: 10G).\n"
+    "cache-fill=<SIZE>           Bytes per second to fetch the rest of such disks at (default: "
+    "0).\n"
     "verify=<MODE>               Check what is relayed, chunk by chunk: off, relay or require.\n"
     "digest-rate=<SIZE>          Bytes per second to compute digests at; 0: none (default: 64M).\n"
     "scrub=<TIME>                How old the last reading of an image may get, as 7d (default: "
@@ -191,6 +193,9 @@ Result<void> Parameters::set(std::string_view key, const char* value) {
     if (key == "cache-size") {
         return set_cache_size(value);
     }
+    if (key == "cache-fill") {
+        return store(settings_.cache.fill_rate, parse_digest_rate(value));
+    }
     if (key == "class") {
         const auto parsed = parse_priority_class(value);
         if (!parsed) {
@@ -319,6 +324,9 @@ Result<FederationSettings> Parameters::finish() const {
     }
     if (settings.cache.directory.empty() && settings.cache.size != CacheSettings{}.size) {
         return fail(Errc::invalid, "cache-size= is about the cache; give cache=DIR, too");
+    }
+    if (settings.cache.directory.empty() && settings.cache.fill_rate != 0) {
+        return fail(Errc::invalid, "cache-fill= is about the cache; give cache=DIR, too");
     }
     if (settings.repository_options.block_devices && settings.repositories.empty()) {
         return fail(Errc::invalid,

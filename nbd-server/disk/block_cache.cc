@@ -32,6 +32,7 @@ constexpr std::uint64_t kMaxBatch = std::uint64_t{32} << 20;
 constexpr seconds kTurn{1};           // the index is told so often
 constexpr seconds kSlow{2};           // a batch that takes longer keeps nobody waiting
 constexpr std::uint64_t kSpare = 32;  // so much of the size is made free at a time
+constexpr std::uint64_t kRoom = std::uint64_t{4} << 20;
 
 std::unexpected<Error> trouble(const std::string& path, int error) {
     const Errc code = error == ENOSPC || error == EDQUOT                    ? Errc::full
@@ -139,6 +140,7 @@ BlockCache::BlockCache(CacheSettings settings, UniqueFd lock, std::unique_ptr<Ca
       workers_(std::max(4U, 2 * std::thread::hardware_concurrency())) {}
 
 BlockCache::~BlockCache() {
+    ending_ = true;
     {
         std::unique_lock lock(mutex_);
         changed_.wait(lock, [this] { return busy_ == 0; });
@@ -292,6 +294,19 @@ bool BlockCache::fills() const {
     const Time since = writing_since_.load(std::memory_order_relaxed);
     return now >= paused_until_.load(std::memory_order_relaxed) &&
            (since == Time{} || now - since < kSlow);
+}
+
+std::chrono::steady_clock::time_point BlockCache::next_fill(std::uint64_t bytes) {
+    const std::lock_guard lock(mutex_);
+    const std::chrono::duration<double> takes(static_cast<double>(bytes) /
+                                              static_cast<double>(settings_.fill_rate));
+    next_fill_ =
+        std::max(next_fill_, Clock::now()) + std::chrono::duration_cast<Clock::duration>(takes);
+    return next_fill_;
+}
+
+bool BlockCache::has_room() const {
+    return commons_.bytes + kRoom <= settings_.size;
 }
 
 void BlockCache::when_room(EventLoop& loop, EventLoop::Task task) {

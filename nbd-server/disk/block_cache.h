@@ -80,6 +80,19 @@ class BlockCache {
     // Runs TASK on LOOP once memory has been given back.
     void when_room(EventLoop& loop, EventLoop::Task task);
 
+    // Of disks that are fetched whole: when the next piece may go, which takes so many bytes of the
+    // rate; and whether there is room without evicting anything.
+    std::uint64_t fill_rate() const { return settings_.fill_rate; }
+    std::chrono::steady_clock::time_point next_fill(std::uint64_t bytes);
+    bool has_room() const;
+
+    // The end has begun: who has time does not come back.
+    bool ending() const { return ending_.load(std::memory_order_relaxed); }
+
+    // Told, on a thread that may block, of a disk that is there as a whole. Set before the first
+    // disk is made; empty: nobody wants to know.
+    std::function<void(const std::string& disk)> filled = {};
+
     // Held by whatever will come back.
     class Busy {
        public:
@@ -139,7 +152,9 @@ class BlockCache {
     std::set<const CachedContent*> fresh_;  // opened a moment ago, by the first user
     std::size_t busy_ = 0;
     bool stopping_ = false;
+    Time next_fill_{};
 
+    std::atomic<bool> ending_{false};
     std::atomic<Time> paused_until_{Time{}};
     std::atomic<Time> writing_since_{Time{}};  // a batch; Time{}: none is being written
 

@@ -402,6 +402,23 @@ std::optional<std::vector<Extent>> CachedContent::extents(std::uint64_t begin, s
     return found;
 }
 
+std::optional<std::uint64_t> CachedContent::missing_from(std::uint64_t at) {
+    const std::lock_guard lock(mutex_);
+    at = at / kCacheBlock * kCacheBlock;
+    while (at < content_.size) {
+        const auto chunk = chunks_.find(at / kCacheChunk);
+        const unsigned block = block_in_chunk(at);
+        if (chunk != chunks_.end() && chunk->second.present.test(block)) {
+            at += std::uint64_t{chunk->second.present.run(block)} * kCacheBlock;
+        } else if (const auto flight = flight_at(at)) {
+            at = round_up(flight->end(), kCacheBlock);
+        } else {
+            return at;
+        }
+    }
+    return std::nullopt;
+}
+
 bool CachedContent::touches(std::uint64_t begin, std::uint64_t end) {
     const std::lock_guard lock(mutex_);
     for (std::uint64_t at = begin / kCacheBlock * kCacheBlock; at < end; at += kCacheBlock) {

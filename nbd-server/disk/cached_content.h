@@ -130,6 +130,10 @@ class CachedContent {
     std::optional<std::vector<Extent>> extents(std::uint64_t begin, std::uint64_t end,
                                                std::size_t most);
 
+    // The first block from AT on that is neither there nor on its way; nothing when all are.
+    std::optional<std::uint64_t> missing_from(std::uint64_t at);
+    std::atomic<bool> being_filled{false};  // by one of its disks
+
     // True when some of the range is there, or on its way.
     bool touches(std::uint64_t begin, std::uint64_t end);
 

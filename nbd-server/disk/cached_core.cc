@@ -16,10 +16,18 @@ namespace signpost {
 
 namespace {
 
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
 constexpr std::uint64_t kPieceOfProfile = 256 * 1024;
 constexpr unsigned kMostOfProfile = 4;                          // pieces at a time
 constexpr std::uint64_t kMostWished = std::uint64_t{64} << 20;  // fetched for one wish
-constexpr std::size_t kMaxExtents = 1024;                       // per request
+constexpr std::uint64_t kLeastToFill = std::uint64_t{1} << 20;  // else it was only looked at
+constexpr std::uint64_t kPieceOfFill = std::uint64_t{1} << 20;
+constexpr milliseconds kFillLook{100};     // so often it looks whether it is to end
+constexpr seconds kFillAgain{30};          // after a failure
+constexpr unsigned kFillFailures = 4;      // in a row, without clients
+constexpr std::size_t kMaxExtents = 1024;  // per request
 
 bool tells_content(const Location& copy, const std::string& fingerprint) {
     return copy.read_only && fingerprint.starts_with("r-");
@@ -116,6 +124,13 @@ void CachedCore::opened(Result<Opened> content, bool alone) {
             profile_.assign(content->profile->ranges.begin(), content->profile->ranges.end());
             loop_->post([busy = BlockCache::Busy(cache_), self = shared_from_this()] {
                 self->fetch_profile();
+            });
+        }
+        if (cache_.fill_rate() > 0) {
+            loop_->post([busy = BlockCache::Busy(cache_), self = shared_from_this()] {
+                if (self->content_->bytes_there() >= kLeastToFill) {
+                    self->begin_fill();
+                }
             });
         }
     } else if (content.error().code != Errc::not_found) {
@@ -219,8 +234,11 @@ bool CachedCore::does_without(const Result<void>& answer) {
 }
 
 void CachedCore::close() {
-    closed_ = true;
-    relay_.reset();
+    left_ = true;
+    if (!filling_) {
+        closed_ = true;
+        relay_.reset();
+    }
 }
 
 // --- requests
@@ -257,6 +275,10 @@ void CachedCore::take(Request& request) {
     if (request.sink != nullptr) {
         ask->own = std::make_unique_for_overwrite<std::byte[]>(request.length);
         ask->to = ask->own.get();
+    }
+    asked_ += request.length;
+    if (asked_ >= kLeastToFill) {
+        begin_fill();
     }
     serve(*ask, request.offset, end);
     const auto ahead = content_->note(request.offset, request.length);
@@ -467,6 +489,96 @@ void CachedCore::fetch_some(ReadRange range) {
             }
         }
         begin += seen.length;
+    }
+}
+
+// --- the rest of the disk
+
+void CachedCore::begin_fill() {
+    if (cache_.fill_rate() == 0 || !terms_.opens_new || filling_ || closed_ ||
+        content_->being_filled.exchange(true)) {
+        return;
+    }
+    filling_ = true;
+    fill_from_ = fill_brought_ = 0;
+    fill_failures_ = 0;
+    fill_when(loop_->now());
+}
+
+void CachedCore::fill_when(EventLoop::Time due) {
+    const auto look = std::min(due, loop_->now() + kFillLook);
+    loop_->call_at(look, [busy = BlockCache::Busy(cache_), self = shared_from_this(), due] {
+        if (self->cache_.ending()) {
+            self->end_fill();
+        } else if (self->loop_->now() < due) {
+            self->fill_when(due);
+        } else {
+            self->fill();
+        }
+    });
+}
+
+// One piece at a time, and none where it would push out something that was read.
+void CachedCore::fill() {
+    const auto at = content_->missing_from(fill_from_);
+    if (!at) {
+        if (fill_brought_ > 0) {
+            cache_.log.info(fmt::format("disk '{}' is all in the cache", escaped(terms_.name)));
+        }
+        cache_.workers().run([busy = BlockCache::Busy(cache_), self = shared_from_this()] {
+            if (self->cache_.filled) {
+                self->cache_.filled(self->terms_.name);
+            }
+        });
+        end_fill();
+        return;
+    }
+    fill_from_ = *at;
+    if (!cache_.has_room()) {
+        cache_.log.info(fmt::format("disk '{}': the rest of it is not fetched: the cache is full",
+                                    escaped(terms_.name)));
+        end_fill();
+        return;
+    }
+    if (!keeps()) {
+        fill_came(false, {});
+        return;
+    }
+    auto seen = content_->look(
+        {*at, *at + std::min(kPieceOfFill, traits_.size - *at), terms_.granule, true}, nullptr);
+    if (seen.kind != CachedContent::Seen::Kind::missing) {
+        fill_when(loop_->now());
+        return;
+    }
+    CacheFlight* const flight = seen.flight.get();
+    flight->after = [busy = BlockCache::Busy(cache_), self = shared_from_this(), flight,
+                     due = cache_.next_fill(flight->length)] {
+        self->fill_brought_ += flight->here ? flight->length : 0;
+        self->fill_came(flight->here, due);
+    };
+    if (!fetch(seen.flight, nullptr)) {
+        flight->after = nullptr;
+        content_->landed(seen.flight, EAGAIN);
+        fill_when(loop_->now() + seconds(1));
+    }
+}
+
+void CachedCore::fill_came(bool good, EventLoop::Time due) {
+    fill_failures_ = good ? 0 : fill_failures_ + 1;
+    if (left_ && fill_failures_ >= kFillFailures) {
+        end_fill();
+    } else {
+        fill_when(good ? due : loop_->now() + kFillAgain);
+    }
+}
+
+// It begins again when the disk is opened, or asked for what is missing.
+void CachedCore::end_fill() {
+    filling_ = false;
+    asked_ = 0;
+    content_->being_filled = false;
+    if (left_) {
+        close();
     }
 }
 

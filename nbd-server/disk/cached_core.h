@@ -107,6 +107,11 @@ class CachedCore : public std::enable_shared_from_this<CachedCore> {
     bool does_without(const Result<void>& answer);
     void fetch_profile();
     void fetch_some(ReadRange range);
+    void begin_fill();
+    void fill_when(EventLoop::Time due);
+    void fill();
+    void fill_came(bool good, EventLoop::Time due);
+    void end_fill();
     void settle();
     void wait_until_settled(Request& request);
     bool keeps() const { return cache_.fills() && (!keeps_ || keeps_()); }
@@ -132,6 +137,14 @@ class CachedCore : public std::enable_shared_from_this<CachedCore> {
     std::deque<ReadRange> profile_;   // still to be fetched
     unsigned profile_under_way_ = 0;  // fetches
     bool closed_ = false;
+
+    // The rest of the disk, piece by piece: goes on when its clients have left.
+    std::uint64_t asked_ = 0;  // bytes, of clients
+    bool filling_ = false;
+    bool left_ = false;  // by all clients
+    std::uint64_t fill_from_ = 0;
+    std::uint64_t fill_brought_ = 0;
+    unsigned fill_failures_ = 0;  // in a row
 };
 
 }  // namespace signpost

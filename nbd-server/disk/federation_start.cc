@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstring>
@@ -267,6 +268,26 @@ BootProfiles boot_profiles_of(Catalog& catalog, Log& log) {
     return profiles;
 }
 
+// A disk that is in the cache as a whole becomes an image of this server's by a job like any other,
+// for which no more than a little is asked of others. Once: what became of it is for the operator.
+void wish_own_copy(Catalog& catalog, const std::string& server, const std::string& disk, Log& log) {
+    const auto name = DiskName::parse(disk);
+    const auto record = name ? catalog.find(*name) : Result<std::optional<DiskRecord>>();
+    const auto jobs = catalog.jobs(server);
+    if (!record || !*record || (*record)->as_of != 0 || !jobs ||
+        std::ranges::count((*record)->locations, server, &Location::server) > 0 ||
+        std::ranges::count(*jobs, *name, &Job::disk) > 0) {
+        return;
+    }
+    auto id = random_instance();
+    Job job{.id = id ? std::move(*id) : "", .kind = JobKind::copy, .disk = *name, .target = server};
+    job.size = disk_size(**record);
+    const auto put = catalog.put_job(job);
+    log.info(fmt::format(
+        "disk '{}': {}", escaped(disk),
+        put ? "this server makes a copy of its own of what is in the cache" : put.error().message));
+}
+
 FederationParts::ServeImage image_server(FormatHelpers& helpers, Log& log) {
     return [&helpers, &log, indexes = std::make_shared<BackupIndexes>()](
                OpenImage image, FederationParts::BeforeFirstWrite before_first_write) {
@@ -398,6 +419,12 @@ Result<std::unique_ptr<Federation>> start_federation(FederationSettings settings
             return std::unexpected(cache.error());
         }
         parts.cache = std::move(*cache);
+        if (settings.copies && !settings.uri.empty() && !settings.repositories.empty()) {
+            parts.cache->filled = [catalog = parts.catalog.get(), server = parts.server,
+                                   &log](const std::string& disk) {
+                wish_own_copy(*catalog, server, disk, log);
+            };
+        }
     }
     parts.copier = copier_of(settings, parts, log);
     parts.verify = settings.verify;

@@ -90,6 +90,10 @@ void ConfigurationDraft::finish(int passed) {
         add_mistake(place_of("cache.size"),
                     "cache.size: it is about the cache; give cache.directory (--cache), too");
     }
+    if (places_.contains("cache.fill") && federation.cache.directory.empty()) {
+        add_mistake(place_of("cache.fill"),
+                    "cache.fill: it is about the cache; give cache.directory (--cache), too");
+    }
     if (federation.repository_options.block_devices && federation.repositories.empty()) {
         add_mistake(place_of("block-devices"),
                     "block-devices: it is about repositories; give a repository, too");

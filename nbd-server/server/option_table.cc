@@ -281,6 +281,13 @@ constexpr std::array kOptions{
                    return store(draft.configuration.federation.cache.size,
                                 size_in(text, kLeastCacheSize, std::uint64_t{1} << 50));
                }},
+    OptionInfo{"cache.fill", "cache-fill", size, "RATE", kPeers,
+               "fetch all of a disk that is read here, at so many bytes per second, and make it "
+               "an image of this server's own (default: 0, off)",
+               [](Draft& draft, Text text) {
+                   return store(draft.configuration.federation.cache.fill_rate,
+                                parse_digest_rate(text));
+               }},
     OptionInfo{"peers.failback", "failback", truth, "", kPeers,
                "go back to a better location once it has been well for a while (default: stay "
                "where it works)",
