@@ -20,6 +20,15 @@ constexpr std::uint64_t kLargeRead = 1 << 20;  // no faster in larger ones
 DiskBlocks::DiskBlocks(PeerConnection connection, const ExportFacts& facts)
     : facts_(facts), connection_(std::move(connection)) {}
 
+DiskBlocks::DiskBlocks(PeerConnection connection, const ExportFacts& facts,
+                       const files::Volume& part, SectorCipher cipher)
+    : facts_(facts),
+      origin_(part.start),
+      cipher_(std::move(cipher)),
+      connection_(std::move(connection)) {
+    facts_.size = part.length;
+}
+
 std::uint64_t DiskBlocks::block_length(std::uint64_t index) const {
     return std::min(kBlock, facts_.size - index * kBlock);
 }
@@ -54,14 +63,17 @@ bool DiskBlocks::start(std::uint64_t index) {
     block.bytes.resize(block_length(index));
     block.used = ++clock_;
     blocks_[index] = std::move(made);
-    const auto done = [this, &block](int error) {
+    const auto done = [this, &block, index](int error) {
         --in_flight_;
         ++replies_;
+        if (error == 0 && cipher_ && !cipher_->decrypt(index * kBlock, block.bytes)) {
+            error = EIO;
+        }
         block.here = error == 0;
         block.failed = error != 0;
     };
     ++in_flight_;
-    if (!connection_.start_read(block.bytes, index * kBlock, done)) {
+    if (!connection_.start_read(block.bytes, origin_ + index * kBlock, done)) {
         --in_flight_;
         block.failed = true;
         return false;
@@ -125,12 +137,12 @@ DiskBlocks::Look DiskBlocks::look(std::uint64_t offset, std::span<std::byte> to)
 Result<void> DiskBlocks::read_past_cache(std::uint64_t offset, std::span<std::byte> to,
                                          PeerConnection::ReadDone done) {
     ++in_flight_;
-    auto started =
-        connection_.start_read(to, offset, [this, done = std::move(done)](int error) mutable {
-            --in_flight_;
-            ++replies_;
-            done(error);
-        });
+    auto decrypted = [this, offset, to, done = std::move(done)](int error) mutable {
+        --in_flight_;
+        ++replies_;
+        done(error == 0 && cipher_ && !cipher_->decrypt(offset, to) ? EIO : error);
+    };
+    auto started = connection_.start_read(to, origin_ + offset, std::move(decrypted));
     if (!started) {
         --in_flight_;
     }

@@ -4,6 +4,8 @@
 // again in the same places, from a cache of blocks that is read ahead when they come in sequence;
 // and large ones past the cache, many in flight.
 //
+// A part of the export that is encrypted is read as a disk of its own, decrypted as it comes.
+//
 // Nothing here waits: the owner polls for waiting() and gives what came to moved().
 //
 // Lifetime: buffers given to read_past_cache stay until its `done` ran or the object is gone.
@@ -17,6 +19,8 @@
 #include <vector>
 
 #include "cli/peer.h"
+#include "cli/sector_cipher.h"
+#include "files/messages.h"
 
 namespace signpost {
 
@@ -28,6 +32,9 @@ class DiskBlocks {
 
     // CONNECTION has opened the export that FACTS are of.
     DiskBlocks(PeerConnection connection, const ExportFacts& facts);
+    // Of it, what lies in PART, whole sectors of the cipher.
+    DiskBlocks(PeerConnection connection, const ExportFacts& facts, const files::Volume& part,
+               SectorCipher cipher);
     DiskBlocks(const DiskBlocks&) = delete;
     DiskBlocks& operator=(const DiskBlocks&) = delete;
 
@@ -42,7 +49,7 @@ class DiskBlocks {
     // What will be looked at soon. More than is good at once is not begun.
     void ahead(std::uint64_t offset, std::uint64_t length);
 
-    // LENGTH is at most most_at_once().
+    // LENGTH is at most most_at_once(). Begins and ends with sectors, where these are encrypted.
     Result<void> read_past_cache(std::uint64_t offset, std::span<std::byte> to,
                                  PeerConnection::ReadDone done);
     std::uint64_t most_at_once() const;
@@ -63,7 +70,9 @@ class DiskBlocks {
     void make_room();
     void grow_window(std::uint64_t missed);
 
-    ExportFacts facts_;
+    ExportFacts facts_;  // the size is of what is shown here
+    std::uint64_t origin_ = 0;
+    std::optional<SectorCipher> cipher_;
     std::unordered_map<std::uint64_t, std::unique_ptr<Block>> blocks_;
     std::uint64_t clock_ = 0;
     std::uint64_t next_expected_ = 0;  // block behind the last window that was read ahead

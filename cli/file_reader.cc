@@ -34,12 +34,15 @@ constexpr seconds kStagePatience{20};
 constexpr int kEndPatience = 500;  // milliseconds
 constexpr milliseconds kTurn{1000};
 constexpr std::size_t kMostPieces = 100'000;
+constexpr char kUnlockProgram[] = "signpost-unlock";
 
-std::string reader_program() {
+std::string program_path(const char* name) {
     std::error_code error;
     const auto self = std::filesystem::read_symlink("/proc/self/exe", error);
-    const auto beside = self.parent_path() / "signpost-files";
-    return !error && ::access(beside.c_str(), X_OK) == 0 ? beside.string() : SIGNPOST_FILES_PROGRAM;
+    const auto beside = self.parent_path() / name;
+    return !error && ::access(beside.c_str(), X_OK) == 0
+               ? beside.string()
+               : fmt::format("{}/{}", SIGNPOST_PROGRAMS, name);
 }
 
 Errc errc_of(files::End::Status status) {
@@ -74,7 +77,7 @@ struct Started {
     UniqueFd socket;
 };
 
-Result<Started> start_process(HelperCommand command) {
+Result<Started> start_process(HelperCommand command, const char* program) {
     std::array<int, 2> ends{};
     if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()) != 0) {
         return fail(Errc::io, fmt::format("no socket for the file reader: {}", error_text(errno)));
@@ -82,7 +85,7 @@ Result<Started> start_process(HelperCommand command) {
     UniqueFd ours(ends[0]);
     const UniqueFd theirs(ends[1]);
     ::fcntl(ours.get(), F_SETFL, O_NONBLOCK);
-    command.program = reader_program();
+    command.program = program_path(program);
     command.listener = theirs.get();
     auto process = spawn_helper(command);
     if (!process) {
@@ -91,10 +94,31 @@ Result<Started> start_process(HelperCommand command) {
     return Started{std::move(*process), std::move(ours)};
 }
 
+// From a file, which may be a pipe.
+Result<std::string> read_passphrase(const std::string& path) {
+    const UniqueFd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+    std::string text(files::kMaxPassphrase + 1, '\0');
+    std::size_t length = 0;
+    ssize_t got = file ? 1 : -1;
+    while (got > 0 && length < text.size()) {
+        got = ::read(file.get(), text.data() + length, text.size() - length);
+        length += static_cast<std::size_t>(std::max<ssize_t>(got, 0));
+    }
+    if (got < 0) {
+        return fail(Errc::not_found, fmt::format("--key {}: {}", escaped(path), error_text(errno)));
+    }
+    if (length == 0 || length == text.size()) {
+        return fail(Errc::not_found, fmt::format("--key {}: it is {}", escaped(path),
+                                                 length == 0 ? "empty" : "too long"));
+    }
+    text.resize(length);
+    return text;
+}
+
 }  // namespace
 
 Result<std::unique_ptr<FileReader>> FileReader::start(DiskBlocks& disk) {
-    auto started = start_process({});
+    auto started = start_process({}, kProgram);
     if (!started) {
         return std::unexpected(started.error());
     }
@@ -104,22 +128,42 @@ Result<std::unique_ptr<FileReader>> FileReader::start(DiskBlocks& disk) {
     return reader;
 }
 
-Result<std::unique_ptr<FileReader>> FileReader::start_grub(std::vector<RawVolume> volumes,
-                                                           const std::string& key_file) {
+Result<files::Unlocked> FileReader::unlock(DiskBlocks& disk, const files::Volume& volume,
+                                           const std::string& key_file) {
+    auto passphrase = read_passphrase(key_file);
+    if (!passphrase) {
+        return std::unexpected(passphrase.error());
+    }
+    auto started = start_process({}, kUnlockProgram);
+    if (!started) {
+        return std::unexpected(started.error());
+    }
+    FileReader reader({&disk}, std::move(started->process), std::move(started->socket),
+                      kUnlockProgram);
+    reader.out_ = encode(files::Question(files::Begin{disk.size()}));
+    std::optional<files::Unlocked> found;
+    const See see = [&](files::Answer&& answer) -> Result<void> {
+        auto* unlocked = std::get_if<files::Unlocked>(&answer);
+        if (unlocked == nullptr || found || unlocked->volume.start < volume.start ||
+            unlocked->volume.start - volume.start >= volume.length ||
+            unlocked->volume.length > volume.length - (unlocked->volume.start - volume.start)) {
+            return fail(Errc::invalid, "what unlocks answers with something else");
+        }
+        found = std::move(*unlocked);
+        return {};
+    };
+    if (auto asked = reader.ask(files::AskUnlock{volume, std::move(*passphrase)}, see); !asked) {
+        return std::unexpected(asked.error());
+    }
+    return found ? Result<files::Unlocked>(std::move(*found))
+                 : fail(Errc::invalid, "what unlocks gives no answer");
+}
+
+Result<std::unique_ptr<FileReader>> FileReader::start_grub(std::vector<RawVolume> volumes) {
     HelperCommand command;
     command.confines_itself = true;
     command.arguments = {std::to_string(volumes.size())};
-    UniqueFd key;
-    if (!key_file.empty()) {
-        key.reset(::open(key_file.c_str(), O_RDONLY | O_CLOEXEC));
-        if (!key) {
-            return fail(Errc::invalid,
-                        fmt::format("--key {}: {}", escaped(key_file), error_text(errno)));
-        }
-        command.files = {key.get()};
-        command.arguments.emplace_back("--encrypted");
-    }
-    auto started = start_process(std::move(command));
+    auto started = start_process(std::move(command), kProgram);
     if (!started) {
         return std::unexpected(started.error());
     }
@@ -165,8 +209,12 @@ Result<void> FileReader::receive_fuse(std::vector<RawVolume> volumes) {
     return {};
 }
 
-FileReader::FileReader(std::vector<DiskBlocks*> disks, SpawnedHelper process, UniqueFd socket)
-    : disks_(std::move(disks)), process_(std::move(process)), socket_(std::move(socket)) {}
+FileReader::FileReader(std::vector<DiskBlocks*> disks, SpawnedHelper process, UniqueFd socket,
+                       const char* program)
+    : disks_(std::move(disks)),
+      process_(std::move(process)),
+      program_(program),
+      socket_(std::move(socket)) {}
 
 FileReader::~FileReader() {
     if (process_.pid > 0) {
@@ -196,7 +244,7 @@ std::unexpected<Error> FileReader::ended() {
     const std::string words = read_all(process_.errors.get());
     if (WIFEXITED(status) && WEXITSTATUS(status) == kHelperNotExecuted) {
         return give_up({Errc::io, fmt::format("{} cannot be started; is it installed?",
-                                              escaped(reader_program()))});
+                                              escaped(program_path(program_)))});
     }
     const std::string how = WIFSIGNALED(status) ? fmt::format("signal {}", WTERMSIG(status))
                                                 : fmt::format("status {}", WEXITSTATUS(status));

@@ -31,8 +31,12 @@ class FileReader {
 
     // One that reads by GRUB what the other does not (files/grub_stage.h): over all VOLUMES at
     // once, each a part of a disk. Its partitions are the devices that GRUB finds in these.
-    static Result<std::unique_ptr<FileReader>> start_grub(std::vector<RawVolume> volumes,
-                                                          const std::string& key_file);
+    static Result<std::unique_ptr<FileReader>> start_grub(std::vector<RawVolume> volumes);
+
+    // How an encrypted VOLUME is to be read, by the passphrase in KEY_FILE (files/luks.h), found in
+    // a process of its own. not_found: it is another's passphrase.
+    static Result<files::Unlocked> unlock(DiskBlocks& disk, const files::Volume& volume,
+                                          const std::string& key_file);
 
     FileReader(const FileReader&) = delete;
     FileReader& operator=(const FileReader&) = delete;
@@ -54,10 +58,13 @@ class FileReader {
     DiskBlocks& disk() { return *disks_.front(); }
 
    private:
+    static constexpr char kProgram[] = "signpost-files";
+
     using Clock = std::chrono::steady_clock;
     using See = std::function<Result<void>(files::Answer&&)>;
 
-    FileReader(std::vector<DiskBlocks*> disks, SpawnedHelper process, UniqueFd socket);
+    FileReader(std::vector<DiskBlocks*> disks, SpawnedHelper process, UniqueFd socket,
+               const char* program = kProgram);
 
     Result<void> receive_fuse(std::vector<RawVolume> volumes);
 
@@ -73,6 +80,7 @@ class FileReader {
     std::vector<DiskBlocks*> disks_;  // never empty
     std::unique_ptr<RawView> raw_;
     SpawnedHelper process_;
+    const char* program_;
     UniqueFd socket_;
     std::string in_;
     std::string out_;

@@ -32,7 +32,8 @@ Outcome<NbdUri> address_of(const Context& context, const DiskPlace& place) {
     return door ? Outcome<NbdUri>(std::move(door->uri)) : std::unexpected(door.error());
 }
 
-Outcome<std::unique_ptr<DiskBlocks>> open_blocks(const Context& context, const NbdUri& uri) {
+Outcome<std::pair<PeerConnection, ExportFacts>> open_export(const Context& context,
+                                                            const NbdUri& uri) {
     // A relay that dials others first takes its time.
     auto connection = PeerConnection::connect(
         uri, {.tls = context.options.tls, .answer = std::chrono::milliseconds(15'000)});
@@ -43,7 +44,7 @@ Outcome<std::unique_ptr<DiskBlocks>> open_blocks(const Context& context, const N
     if (!facts) {
         return std::unexpected(peer_failure(facts.error()));
     }
-    return std::make_unique<DiskBlocks>(std::move(*connection), *facts);
+    return std::pair(std::move(*connection), *facts);
 }
 
 ExitCode exit_code(Errc code) {
@@ -89,6 +90,11 @@ std::string name_of(const files::Partition& partition) {
     return partition.number == 0 ? "" : fmt::format("p{}", partition.number);
 }
 
+// Of what lies in the encrypted partition OUTER.
+std::string inner_name(const std::string& outer, const files::Partition& partition) {
+    return partition.number == 0 ? outer : fmt::format("{}/{}", outer, name_of(partition));
+}
+
 // What GRUB reads, by libblkid's names. Of the groups and the encrypted it is what lies within.
 constexpr std::string_view kByGrub[] = {"xfs",      "btrfs",      "f2fs",    "jfs",   "nilfs2",
                                         "reiserfs", "minix",      "udf",     "romfs", "bfs",
@@ -108,6 +114,10 @@ bool is_read_by_grub(const files::Partition& partition) {
 bool holds_others(const files::Partition& partition) {
     return is_one_of(kGroups, partition.file_system) ||
            is_one_of(kEncrypted, partition.file_system);
+}
+
+bool needs_stage(const files::Partition& partition) {
+    return is_read_by_grub(partition) || is_one_of(kGroups, partition.file_system);
 }
 
 // "lvm/vg0-home--dir" is volume home-dir of group vg0: a hyphen of a name is said twice.
@@ -148,15 +158,16 @@ Outcome<void> GuestDisk::add(const DiskPlace& place) {
     if (!uri) {
         return std::unexpected(uri.error());
     }
-    auto blocks = open_blocks(context_, *uri);
-    if (!blocks) {
-        return std::unexpected(blocks.error());
+    auto opened = open_export(context_, *uri);
+    if (!opened) {
+        return std::unexpected(opened.error());
     }
-    auto reader = FileReader::start(**blocks);
+    auto blocks = std::make_unique<DiskBlocks>(std::move(opened->first), opened->second);
+    auto reader = FileReader::start(*blocks);
     if (!reader) {
         return std::unexpected(peer_failure(reader.error()));
     }
-    disks_.push_back({place.disk_text(), std::move(*uri), std::move(*blocks), std::move(*reader)});
+    disks_.push_back({place.disk_text(), std::move(*uri), std::move(blocks), std::move(*reader)});
     return {};
 }
 
@@ -178,12 +189,76 @@ Outcome<void> GuestDisk::look() {
         volumes_.push_back({name_of(partition), partition, reader, partition.volume, false});
     }
     looked_ = true;
+    unlock(0, *partitions);
     return {};
 }
 
-bool GuestDisk::needs_stage(const files::Partition& partition) const {
-    return is_read_by_grub(partition) || is_one_of(kGroups, partition.file_system) ||
-           (is_one_of(kEncrypted, partition.file_system) && !sources_.key_file.empty());
+// What cannot be unlocked is kept for who needs it: it may be another's passphrase.
+void GuestDisk::unlock(std::size_t disk, const std::vector<files::Partition>& partitions) {
+    for (const files::Partition& each : partitions) {
+        if (sources_.key_file.empty() || !is_one_of(kEncrypted, each.file_system)) {
+            continue;
+        }
+        if (auto opened = unlock_one(disk, each); !opened) {
+            const bool may_others = opened.error().code != Errc::not_found;
+            unlock_trouble_ = fmt::format(
+                "{}: {}{}", shown({name_of(each), each, nullptr, {}, false}),
+                opened.error().message,
+                may_others
+                    ? fmt::format("; perhaps by: guestfish --ro -i -a '{}'", disks_[disk].uri.str())
+                    : "");
+        }
+    }
+}
+
+// A connection of its own, behind which the partition is a disk.
+Result<void> GuestDisk::unlock_one(std::size_t disk, const files::Partition& partition) {
+    OneDisk& outer = disks_[disk];
+    auto key = FileReader::unlock(*outer.blocks, partition.volume, sources_.key_file);
+    auto cipher = key ? SectorCipher::make(*key) : std::unexpected(key.error());
+    if (!cipher) {
+        return std::unexpected(cipher.error());
+    }
+    auto opened = open_export(context_, outer.uri);
+    if (!opened) {
+        return fail(Errc::unavailable, opened.error().message);
+    }
+    if (opened->second.size != outer.blocks->size()) {
+        return fail(Errc::conflict, "the disk has changed");
+    }
+    auto blocks = std::make_unique<DiskBlocks>(std::move(opened->first), opened->second,
+                                               key->volume, std::move(*cipher));
+    auto reader = FileReader::start(*blocks);
+    const auto within = reader ? (*reader)->partitions() : std::unexpected(reader.error());
+    if (!within) {
+        return std::unexpected(within.error());
+    }
+    const std::string name = name_of(partition);
+    for (const files::Partition& each : *within) {
+        if (disk == 0) {
+            volumes_.push_back({inner_name(name, each), each,
+                                each.readable ? reader->get() : nullptr, each.volume, true});
+        }
+    }
+    unlocked_.push_back({name, outer.uri, std::move(blocks), std::move(*reader)});
+    return {};
+}
+
+// WITHIN: the disk is what was encrypted, and NAME its partition's.
+Outcome<void> GuestDisk::add_slices(const OneDisk& disk, const std::string& name, bool within,
+                                    std::vector<Slice>& slices) const {
+    const auto partitions = disk.reader->partitions();
+    if (!partitions) {
+        return std::unexpected(about("", partitions.error()));
+    }
+    for (const files::Partition& each : *partitions) {
+        if (needs_stage(each)) {
+            slices.push_back({{disk.blocks.get(), each.volume.start, each.volume.length},
+                              within ? inner_name(name, each) : name + name_of(each),
+                              within});
+        }
+    }
+    return {};
 }
 
 // Hands all that GRUB may read to it, once. What hinders it is kept for who needs it.
@@ -191,25 +266,33 @@ Outcome<void> GuestDisk::stage() {
     if (std::exchange(staged_, true)) {
         return {};
     }
-    std::vector<RawVolume> slices;
-    std::vector<std::string> names;  // of the slices; of other disks they have none
-    for (OneDisk& disk : disks_) {
-        const bool is_first = &disk == &disks_.front();
-        const auto partitions = disk.reader->partitions();
+    for (std::size_t i = 1; i < disks_.size(); ++i) {
+        const auto partitions = disks_[i].reader->partitions();
         if (!partitions) {
             return std::unexpected(about("", partitions.error()));
         }
-        for (const files::Partition& each : *partitions) {
-            if (needs_stage(each)) {
-                slices.push_back({disk.blocks.get(), each.volume.start, each.volume.length});
-                names.push_back(is_first ? name_of(each) : "-");
-            }
+        unlock(i, *partitions);
+    }
+    std::vector<Slice> slices;
+    for (const OneDisk& disk : disks_) {
+        const std::string place = &disk == &disks_.front() ? "" : "-";
+        if (auto added = add_slices(disk, place, false, slices); !added) {
+            return added;
+        }
+    }
+    for (const OneDisk& disk : unlocked_) {
+        if (auto added = add_slices(disk, disk.name, true, slices); !added) {
+            return added;
         }
     }
     if (slices.empty()) {
         return {};
     }
-    auto grub = FileReader::start_grub(std::move(slices), sources_.key_file);
+    std::vector<RawVolume> raw;
+    for (const Slice& slice : slices) {
+        raw.push_back(slice.raw);
+    }
+    auto grub = FileReader::start_grub(std::move(raw));
     const auto devices = grub
                              ? (*grub)->partitions()
                              : Result<std::vector<files::Partition>>(std::unexpected(grub.error()));
@@ -218,13 +301,13 @@ Outcome<void> GuestDisk::stage() {
         return {};
     }
     grub_ = std::move(*grub);
-    take_devices(*devices, names);
+    take_devices(*devices, slices);
     return {};
 }
 
 // "loop3" is the fourth slice itself; another device is one that GRUB has made of the slices.
 void GuestDisk::take_devices(const std::vector<files::Partition>& devices,
-                             const std::vector<std::string>& slices) {
+                             const std::vector<Slice>& slices) {
     for (const files::Partition& device : devices) {
         std::string_view number = device.name;
         std::size_t slice = slices.size();
@@ -237,7 +320,9 @@ void GuestDisk::take_devices(const std::vector<files::Partition>& devices,
                 {logical_name(device.name), device, grub_.get(), device.volume, true});
             continue;
         }
-        const auto native = std::ranges::find(volumes_, slices[slice], &GuestVolume::name);
+        const auto native = std::ranges::find_if(volumes_, [&](const GuestVolume& volume) {
+            return volume.name == slices[slice].name && volume.within == slices[slice].within;
+        });
         if (native != volumes_.end() && native->reader == nullptr) {
             native->reader = grub_.get();
             native->address = device.volume;
@@ -249,8 +334,8 @@ Outcome<std::vector<GuestVolume>> GuestDisk::all_volumes() {
     if (auto looked = look(); !looked) {
         return std::unexpected(looked.error());
     }
-    const bool has_groups = std::ranges::any_of(volumes_, [this](const GuestVolume& volume) {
-        return holds_others(volume.what) && needs_stage(volume.what);
+    const bool has_groups = std::ranges::any_of(volumes_, [](const GuestVolume& volume) {
+        return is_one_of(kGroups, volume.what.file_system);
     });
     if (has_groups) {
         if (auto staged = stage(); !staged) {
@@ -275,6 +360,17 @@ std::string GuestDisk::volume_list() const {
     return fmt::format("{}", fmt::join(texts, ", "));
 }
 
+// Of a disk with partitions that were not looked into.
+std::string GuestDisk::passphrase_hint() const {
+    const bool encrypted = std::ranges::any_of(volumes_, [](const GuestVolume& volume) {
+        return is_one_of(kEncrypted, volume.what.file_system);
+    });
+    return !encrypted                  ? ""
+           : sources_.key_file.empty() ? "; --key FILE opens the encrypted one"
+           : unlock_trouble_.empty()   ? ""
+                                       : fmt::format("; {}", unlock_trouble_);
+}
+
 Failure GuestDisk::nothing_to_read(const DiskPlace& place,
                                    const std::vector<GuestVolume>& there) const {
     const auto encrypted = std::ranges::find_if(there, [](const GuestVolume& volume) {
@@ -284,6 +380,9 @@ Failure GuestDisk::nothing_to_read(const DiskPlace& place,
         return {ExitCode::failed,
                 fmt::format("{}: {} is encrypted; give --key FILE, which holds the passphrase",
                             escaped(name_), shown(*encrypted))};
+    }
+    if (encrypted != there.end() && !unlock_trouble_.empty()) {
+        return {ExitCode::failed, fmt::format("{}: {}", escaped(name_), unlock_trouble_)};
     }
     if (!stage_trouble_.empty()) {
         return {ExitCode::failed,
@@ -296,6 +395,17 @@ Failure GuestDisk::nothing_to_read(const DiskPlace& place,
                         "-i -a '{}'",
                         escaped(name_), is_one ? shown(there.front()) : volume_list(),
                         disks_.front().uri.str())};
+}
+
+// What lies in a partition: what was encrypted there; of a group everything that groups have.
+std::vector<GuestVolume> GuestDisk::those_within(const std::string& name) const {
+    std::vector<GuestVolume> within = volumes_;
+    std::erase_if(within, [](const GuestVolume& volume) { return !volume.within; });
+    std::vector<GuestVolume> own = within;
+    std::erase_if(own, [&](const GuestVolume& volume) {
+        return volume.name != name && !volume.name.starts_with(name + "/p");
+    });
+    return own.empty() || holds_others(own.front().what) ? within : own;
 }
 
 // Those that a place may mean. Of a partition that holds others it is these.
@@ -311,8 +421,7 @@ Outcome<std::vector<GuestVolume>> GuestDisk::candidates(const DiskPlace& place, 
     }
     if (place.part && !named.empty() && holds_others(named.front().what)) {
         const GuestVolume outer = std::move(named.front());
-        named = volumes_;
-        std::erase_if(named, [](const GuestVolume& volume) { return !volume.within; });
+        named = those_within(outer.name);
         if (named.empty()) {
             named.push_back(outer);
         }
@@ -393,7 +502,7 @@ Outcome<GuestFile> GuestDisk::find(const DiskPlace& place, bool follow, bool del
     // Every file system has a root, so that one says nothing.
     const bool is_enough =
         found && !found->empty() && (place.part || !place.logical.empty() || path != "/");
-    const bool has_more = !staged_ && std::ranges::any_of(volumes_, [this](const auto& volume) {
+    const bool has_more = !staged_ && std::ranges::any_of(volumes_, [](const auto& volume) {
         return needs_stage(volume.what);
     });
     if (found && !is_enough && (has_more || found->empty())) {
@@ -419,8 +528,8 @@ Outcome<GuestFile> GuestDisk::find(const DiskPlace& place, bool follow, bool del
             among->size() == 1
                 ? no_such_file(place, among->front())
                 : Failure{ExitCode::no_such_disk,
-                          fmt::format("{} is on none of the partitions of {}: {}", escaped(path),
-                                      escaped(name_), volume_list())});
+                          fmt::format("{} is on none of the partitions of {}: {}{}", escaped(path),
+                                      escaped(name_), volume_list(), passphrase_hint())});
     }
     return std::move(found->front());
 }
@@ -437,8 +546,8 @@ Failure GuestDisk::no_such_file(const DiskPlace& place, const GuestVolume& volum
     std::string message = fmt::format("{}: no such file: {}", escaped(name_), escaped(place.path));
     const auto there = volume.reader->find({volume.address, directory, true, false});
     if (!there) {
-        return {ExitCode::no_such_disk,
-                fmt::format("{}; {} is not there either", message, escaped(directory))};
+        return {ExitCode::no_such_disk, fmt::format("{}; {} is not there either{}", message,
+                                                    escaped(directory), passphrase_hint())};
     }
     std::vector<std::pair<std::size_t, std::string>> near;
     const auto listed = volume.reader->list(
@@ -458,7 +567,7 @@ Failure GuestDisk::no_such_file(const DiskPlace& place, const GuestVolume& volum
         }
         message += fmt::format("; there is {}", fmt::join(names, ", "));
     }
-    return {ExitCode::no_such_disk, message};
+    return {ExitCode::no_such_disk, message + passphrase_hint()};
 }
 
 }  // namespace signpost

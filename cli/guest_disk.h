@@ -2,8 +2,9 @@
 //
 // GuestDisk is a disk with its file systems, open for reading: a connection to a server that has or
 // relays the disk, and file readers behind it: one that knows most file systems, and, begun when it
-// is needed, GRUB's tools for the others and for volume groups, which may lie on several disks. It
-// chooses the partition that a place means.
+// is needed, GRUB's tools for the others and for volume groups, which may lie on several disks. An
+// encrypted partition is, by its passphrase, a disk of its own. It chooses the partition that a
+// place means.
 //
 // Lifetime: as long as the files of it are read; the context and the sources outlive it.
 // Threads: one.
@@ -59,10 +60,17 @@ class GuestDisk {
 
    private:
     struct OneDisk {
-        std::string name;
+        std::string name;  // of an encrypted partition: the partition's
         NbdUri uri;
         std::unique_ptr<DiskBlocks> blocks;
         std::unique_ptr<FileReader> reader;  // before the blocks that it reads from
+    };
+
+    // What GRUB is given, and the volume that it is.
+    struct Slice {
+        RawVolume raw;
+        std::string name;
+        bool within;
     };
 
     GuestDisk(const Context& context, const GuestSources& sources)
@@ -70,27 +78,34 @@ class GuestDisk {
 
     Outcome<void> add(const DiskPlace& place);
     Outcome<void> look();
+    void unlock(std::size_t disk, const std::vector<files::Partition>& partitions);
+    Result<void> unlock_one(std::size_t disk, const files::Partition& partition);
     Outcome<void> stage();
-    bool needs_stage(const files::Partition& partition) const;
     void take_devices(const std::vector<files::Partition>& devices,
-                      const std::vector<std::string>& slices);
+                      const std::vector<Slice>& slices);
+    Outcome<void> add_slices(const OneDisk& disk, const std::string& name, bool within,
+                             std::vector<Slice>& slices) const;
+    std::vector<GuestVolume> those_within(const std::string& name) const;
     Outcome<std::vector<GuestVolume>> candidates(const DiskPlace& place, bool staged);
     Outcome<std::vector<GuestFile>> find_among(const std::vector<GuestVolume>& among,
                                                const DiskPlace& place, bool follow, bool deleted);
     Failure nothing_to_read(const DiskPlace& place, const std::vector<GuestVolume>& there) const;
     Failure no_such_file(const DiskPlace& place, const GuestVolume& volume);
     std::string volume_list() const;
+    std::string passphrase_hint() const;
     void say_route(const GuestVolume& volume) const;
 
     const Context& context_;
     const GuestSources& sources_;
     std::string name_;
-    std::vector<OneDisk> disks_;  // the first is the one that is asked for
+    std::vector<OneDisk> disks_;     // the first is the one that is asked for
+    std::vector<OneDisk> unlocked_;  // of those of the first disk, what lies within is in volumes_
     std::unique_ptr<FileReader> grub_;
     std::vector<GuestVolume> volumes_;  // of the first disk; then what GRUB has found
     bool looked_ = false;
     bool staged_ = false;
     std::string stage_trouble_;
+    std::string unlock_trouble_;
 };
 
 }  // namespace signpost

@@ -28,6 +28,7 @@ class Service {
    private:
     End answer(const Begin& /*question*/) { return {}; }
     End answer(const Supply& /*question*/) { return {}; }
+    End answer(const AskUnlock& /*question*/) { return {End::Status::invalid, "no passphrase"}; }
 
     End answer(const AskPartitions& /*question*/) {
         const auto partitions = read_partitions(link_);

@@ -55,7 +55,7 @@ struct Run {
 };
 
 // Runs a program to its end, and takes what it says on either output.
-Run run(std::vector<std::string> words, bool encrypted) {
+Run run(std::vector<std::string> words) {
     std::array<int, 2> ends{};
     if (::pipe2(ends.data(), O_CLOEXEC) != 0) {
         return {};
@@ -66,10 +66,6 @@ Run run(std::vector<std::string> words, bool encrypted) {
     if (child == 0) {
         limit(RLIMIT_AS, kAddressSpace);
         limit(RLIMIT_CPU, kSeconds);
-        if (encrypted) {
-            ::lseek(kKeyFile, 0, SEEK_SET);
-            ::dup2(kKeyFile, STDIN_FILENO);
-        }
         ::dup2(to.get(), STDOUT_FILENO);
         ::dup2(to.get(), STDERR_FILENO);
         std::vector<char*> arguments;
@@ -106,7 +102,7 @@ std::string_view between(std::string_view text, std::string_view before, std::st
 
 class Stage {
    public:
-    Stage(DiskLink& link, const StageWishes& wishes) : link_(link), wishes_(wishes) {}
+    Stage(DiskLink& link, unsigned volumes) : link_(link), count_(volumes) {}
 
     End answer(const Question& question) {
         return std::visit([this](const auto& asked) { return answer(asked); }, question);
@@ -115,6 +111,7 @@ class Stage {
    private:
     End answer(const Begin& /*question*/) { return {}; }
     End answer(const Supply& /*question*/) { return {}; }
+    End answer(const AskUnlock& /*question*/) { return {End::Status::invalid, "no passphrase"}; }
 
     End answer(const AskPartitions& /*question*/) {
         const End known = look();
@@ -149,14 +146,11 @@ class Stage {
                  const std::vector<std::string>& behind) {
         std::vector<std::string> words{program};
         words.insert(words.end(), before.begin(), before.end());
-        if (wishes_.encrypted) {
-            words.emplace_back("-C");
-        }
-        for (unsigned i = 0; i < wishes_.volumes; ++i) {
+        for (unsigned i = 0; i < count_; ++i) {
             words.push_back(fmt::format("{}/{}", kDisks, i));
         }
         words.insert(words.end(), behind.begin(), behind.end());
-        return run(std::move(words), wishes_.encrypted);
+        return run(std::move(words));
     }
 
     End look();
@@ -182,16 +176,15 @@ class Stage {
     }
 
     DiskLink& link_;
-    StageWishes wishes_;
+    unsigned count_;
     std::vector<Partition> devices_;
     std::map<std::uint64_t, TreeVolume> trees_;
 };
 
 End Stage::look() {
     devices_.clear();
-    const Run listed =
-        run_grub("/usr/bin/grub-fstest", {fmt::format("--diskcount={}", wishes_.volumes)},
-                 {"ls", "--", "-l"});
+    const Run listed = run_grub("/usr/bin/grub-fstest", {fmt::format("--diskcount={}", count_)},
+                                {"ls", "--", "-l"});
     if (listed.status == 127) {
         return {End::Status::unsupported, "grub-fstest is missing: install grub-common"};
     }
@@ -244,7 +237,7 @@ End Stage::mount(std::size_t index) {
 
 }  // namespace
 
-std::string serve_by_grub(int socket, const StageWishes& wishes) {
+std::string serve_by_grub(int socket, unsigned volumes) {
     if (auto entered = enter_namespaces(); !entered) {
         return entered.error().message;
     }
@@ -258,7 +251,7 @@ std::string serve_by_grub(int socket, const StageWishes& wishes) {
     }
     fuse->reset();
     DiskLink link(socket);
-    Stage stage(link, wishes);
+    Stage stage(link, volumes);
     for (;;) {
         const Question question = link.next();
         link.say(stage.answer(question));

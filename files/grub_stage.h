@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
 // GrubStage reads the file systems that The Sleuth Kit does not, by GRUB's tools over FUSE: XFS,
-// btrfs, volume groups, encrypted partitions. It is a process in namespaces of its own, as the user
+// btrfs, volume groups, arrays. It is a process in namespaces of its own, as the user
 // nobody if root began it: a root directory with programs, read-only, no network, and no process
 // but its own, all of which end with it.
 //
@@ -18,16 +18,8 @@
 
 namespace signpost::files {
 
-// What the command line of the process says.
-struct StageWishes {
-    unsigned volumes = 0;
-    bool encrypted = false;  // the passphrase is on descriptor kKeyFile
-};
-
-inline constexpr int kKeyFile = 4;
-
-// Sends the FUSE descriptor on SOCKET, and answers questions. Returns a line when there can be no
-// such process here.
-std::string serve_by_grub(int socket, const StageWishes& wishes);
+// Sends the FUSE descriptor on SOCKET, and answers questions about so many VOLUMES. Returns a line
+// when there can be no such process here.
+std::string serve_by_grub(int socket, unsigned volumes);
 
 }  // namespace signpost::files

@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <bit>
 #include <cstring>
 #include <optional>
 
@@ -24,12 +25,14 @@ enum class Kind : std::uint8_t {
     path,
     list,
     pieces,
+    unlock,
     want = 65,
     ahead,
     partition,
     entry,
     piece,
     end,
+    unlocked,
 };
 
 // Fields are written and read in one order, said once: each message has a function over its fields,
@@ -162,6 +165,13 @@ std::string write(const AskPieces& message) {
     return out.take();
 }
 
+std::string write(const AskUnlock& message) {
+    Writer out(Kind::unlock);
+    write(out, message.volume);
+    out.text(message.passphrase, kMaxPassphrase);
+    return out.take();
+}
+
 std::string write(const Want& message) {
     Writer out(Kind::want);
     out.number(message.offset);
@@ -219,6 +229,16 @@ std::string write(const Piece& message) {
     return out.take();
 }
 
+std::string write(const Unlocked& message) {
+    Writer out(Kind::unlocked);
+    write(out, message.volume);
+    out.number(message.sector);
+    out.number(message.skipped);
+    out.text(message.cipher, kMaxKey);
+    out.text(message.key, kMaxKey);
+    return out.take();
+}
+
 std::string write(const End& message) {
     Writer out(Kind::end);
     out.number(static_cast<std::uint8_t>(message.status));
@@ -263,6 +283,13 @@ AskPieces read_pieces(Reader& in) {
     in.number(message.inode);
     in.number(message.offset);
     in.number(message.length);
+    return message;
+}
+
+AskUnlock read_unlock(Reader& in) {
+    AskUnlock message;
+    read(in, message.volume);
+    in.text(message.passphrase, kMaxPassphrase);
     return message;
 }
 
@@ -344,6 +371,21 @@ Piece read_piece(Reader& in) {
     return message;
 }
 
+Unlocked read_unlocked(Reader& in) {
+    Unlocked message;
+    read(in, message.volume);
+    in.number(message.sector);
+    in.number(message.skipped);
+    in.text(message.cipher, kMaxKey);
+    in.text(message.key, kMaxKey);
+    if (!std::has_single_bit(message.sector) || message.sector < 512 || message.sector > 4096 ||
+        message.volume.length == 0 || message.volume.length % message.sector != 0 ||
+        message.volume.start % 512 != 0) {
+        in.refuse();
+    }
+    return message;
+}
+
 End read_end(Reader& in) {
     End message;
     in.choice(message.status, End::Status::invalid);
@@ -395,6 +437,10 @@ Result<Question> decode_question(std::string_view frame) {
             auto message = read_pieces(in);
             return checked<Question>(in, message);
         }
+        case Kind::unlock: {
+            auto message = read_unlock(in);
+            return checked<Question>(in, std::move(message));
+        }
         default:
             return fail(Errc::invalid, "an unknown question");
     }
@@ -422,6 +468,10 @@ Result<Answer> decode_answer(std::string_view frame) {
         }
         case Kind::piece: {
             auto message = read_piece(in);
+            return checked<Answer>(in, std::move(message));
+        }
+        case Kind::unlocked: {
+            auto message = read_unlocked(in);
             return checked<Answer>(in, std::move(message));
         }
         case Kind::end: {

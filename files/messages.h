@@ -30,6 +30,8 @@ inline constexpr std::size_t kMaxFrame = kMaxRead + 4096;
 inline constexpr std::size_t kMaxName = 1024;
 inline constexpr std::size_t kMaxText = 4096;  // paths, links and messages
 inline constexpr std::size_t kMaxRanges = 4096;
+inline constexpr std::size_t kMaxKey = 512;
+inline constexpr std::size_t kMaxPassphrase = 512 * 1024;
 inline constexpr std::size_t kFrameHead = 4;
 
 // Where a file system lies on the disk, in bytes.
@@ -94,7 +96,12 @@ struct AskPieces {
     std::uint64_t length = 0;
 };
 
-using Question = std::variant<Begin, Supply, AskPartitions, AskPath, AskList, AskPieces>;
+struct AskUnlock {  // how an encrypted volume is to be read
+    Volume volume;
+    std::string passphrase;  // a file's content
+};
+
+using Question = std::variant<Begin, Supply, AskPartitions, AskPath, AskList, AskPieces, AskUnlock>;
 
 // ---- the reader's answers
 
@@ -143,6 +150,14 @@ struct Piece {
     std::string bytes;
 };
 
+struct Unlocked {
+    Volume volume;              // what was encrypted, on the disk; whole sectors
+    std::uint32_t sector = 0;   // as long is what is encrypted at once; a power of two
+    std::uint64_t skipped = 0;  // sectors of 512 bytes that are counted before the first
+    std::string cipher;         // as dm-crypt calls it: "aes-xts-plain64"
+    std::string key;
+};
+
 struct End {
     enum class Status : std::uint8_t { ok, not_found, damaged, unsupported, read_error, invalid };
 
@@ -150,7 +165,7 @@ struct End {
     std::string message;
 };
 
-using Answer = std::variant<Want, Ahead, Partition, Entry, Piece, End>;
+using Answer = std::variant<Want, Ahead, Partition, Entry, Piece, Unlocked, End>;
 
 // A whole frame.
 std::string encode(const Question& question);

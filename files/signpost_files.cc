@@ -25,18 +25,11 @@ void say(std::string_view line) {
     }
 }
 
-// `signpost-files --grub VOLUMES [--encrypted]`
-signpost::files::StageWishes wishes_of(int argc, char** argv) {
-    signpost::files::StageWishes wishes;
-    for (int i = 1; i < argc; ++i) {
-        const std::string_view word = argv[i];
-        if (word == "--encrypted") {
-            wishes.encrypted = true;
-        } else {
-            std::from_chars(word.data(), word.data() + word.size(), wishes.volumes);
-        }
-    }
-    return wishes;
+// `signpost-files VOLUMES`: by GRUB.
+unsigned volumes_of(std::string_view word) {
+    unsigned volumes = 0;
+    std::from_chars(word.data(), word.data() + word.size(), volumes);
+    return volumes;
 }
 
 }  // namespace
@@ -50,7 +43,7 @@ int main(int argc, char** argv) {
     }
     ::setenv("TZ", "UTC0", 1);
     if (argc > 1) {
-        say(signpost::files::serve_by_grub(kSocket, wishes_of(argc, argv)));
+        say(signpost::files::serve_by_grub(kSocket, volumes_of(argv[1])));
         return 1;
     }
     if (!signpost::files::confine()) {

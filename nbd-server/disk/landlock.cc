@@ -85,7 +85,8 @@ void LandlockRules::allow_programs() {
     for (const char* tree : {"/usr", "/lib", "/lib32", "/lib64", "/bin", "/opt", "/nix/store"}) {
         allow_path(tree, kReadTree);
     }
-    for (const char* file : {"/etc/ld.so.cache", "/etc/ssl/openssl.cnf", "/dev/urandom"}) {
+    for (const char* file :
+         {"/etc/ld.so.cache", "/etc/ssl/openssl.cnf", "/dev/random", "/dev/urandom"}) {
         allow_path(file, kReadFile);
     }
     allow_path("/dev/null", kReadFile | LANDLOCK_ACCESS_FS_WRITE_FILE);

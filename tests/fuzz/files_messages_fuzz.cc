@@ -29,6 +29,9 @@ void check(const Answer& answer) {
         require(want->length > 0 && want->length <= kMaxRead);
     } else if (const auto* ahead = std::get_if<Ahead>(&answer)) {
         require(ahead->ranges.size() <= kMaxRanges);
+    } else if (const auto* unlocked = std::get_if<Unlocked>(&answer)) {
+        require(unlocked->sector >= 512 && unlocked->volume.length % unlocked->sector == 0);
+        require(unlocked->key.size() <= kMaxKey && unlocked->cipher.size() <= kMaxKey);
     } else if (const auto* partition = std::get_if<Partition>(&answer)) {
         require(partition->volume.start <= UINT64_MAX - partition->volume.length);
     }
