@@ -238,6 +238,10 @@ void Parser::add_other_verbs() {
     explain->add_flag("--check", raw.check,
                       "ask each server now, too; exit 6 if one to be asked "
                       "does not answer");
+    CLI::App* run = verb(app, "run");
+    run->add_option("DISK", raw.disk)->required();
+    run->add_option("COMMAND", raw.command);
+    run->add_flag("--cow", raw.cow, "let it write; what it writes is thrown away");
     verb(app, "status");
     verb(app, "cache")->add_option("DIR", raw.directories)->required()->expected(1);
     verb(app, "doctor");

@@ -189,6 +189,12 @@ struct FilesFindVerb {
     GuestSources sources;
 };
 
+struct RunVerb {
+    DiskName disk;
+    bool cow;                          // what is written goes into a file that is then removed
+    std::vector<std::string> command;  // never empty; one word is a line for the shell
+};
+
 struct StatusVerb {};
 
 struct CacheVerb {
@@ -221,8 +227,8 @@ using Verb =
                  ServersRemoveVerb, ServersDrainVerb, SitesListVerb, SitesCostVerb, AddVerb,
                  RemoveVerb, ScanVerb, VerifyVerb, DiffVerb, ExplainVerb, CopyVerb, RepairVerb,
                  JobsVerb, JobsCancelVerb, FilesListVerb, FilesCatVerb, FilesGetVerb, FilesFindVerb,
-                 MountVerb, StatusVerb, CacheVerb, DoctorVerb, CatalogInitVerb, CatalogExportVerb,
-                 CatalogImportVerb, CatalogMigrateVerb, CatalogRebuildVerb>;
+                 MountVerb, RunVerb, StatusVerb, CacheVerb, DoctorVerb, CatalogInitVerb,
+                 CatalogExportVerb, CatalogImportVerb, CatalogMigrateVerb, CatalogRebuildVerb>;
 
 struct Invocation {
     Options options;

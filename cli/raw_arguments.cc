@@ -445,6 +445,17 @@ Outcome<Verb> mount(const RawArguments& raw) {
     });
 }
 
+Outcome<Verb> run_verb(const RawArguments& raw) {
+    auto disk = parse_disk(raw.disk);
+    if (!disk) {
+        return std::unexpected(disk.error());
+    }
+    if (raw.command.empty()) {
+        return usage(fmt::format("run what? as: signpost run {} -- nbdinfo '$uri'", raw.disk));
+    }
+    return RunVerb{std::move(*disk), raw.cow, raw.command};
+}
+
 Outcome<Verb> files_list(const RawArguments& raw) {
     return place_verb(raw, parse_place(raw), [&](DiskPlace place, GuestSources sources) {
         return FilesListVerb{std::move(place), raw.details, raw.recursive, raw.deleted,
@@ -525,6 +536,7 @@ Outcome<Verb> take_verb(const RawArguments& raw) {
         {"files get", files_get},
         {"files find", files_find},
         {"mount", mount},
+        {"run", run_verb},
         {"status", [](const RawArguments&) -> Outcome<Verb> { return StatusVerb{}; }},
         {"cache",
          [](const RawArguments& r) -> Outcome<Verb> { return CacheVerb{r.directories.front()}; }},

@@ -37,7 +37,8 @@ struct RawArguments {
     bool check = false, foreign = false, prune = false, trust_holes = false, merge = false;
     std::string place, destination, directory, key;
     std::vector<std::string> with;
-    bool background = false, verbose = false;
+    std::vector<std::string> command;
+    bool background = false, verbose = false, cow = false;
     bool detach = false, off = false, wait = false, list_points = false;
     bool details = false, recursive = false, deleted = false, tar = false, force = false;
     bool all_points = false;

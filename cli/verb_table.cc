@@ -122,6 +122,11 @@ constexpr std::array kVerbs{
              "signpost mount web01/vda /mnt\n"
              "signpost mount web01/vda@2026-11-20T02:00:p2 ~/restore --background\n"
              "fusermount3 -u ~/restore\n"},
+    VerbInfo{"run", "", "DISK -- COMMAND...", "run a program that is given a disk at $uri",
+             "tls-certificates tls-psk tls-username",
+             "signpost run web01/vda -- 'nbdinfo \"$uri\"'\n"
+             "signpost run web01/vda -- 'qemu-img convert -p -O qcow2 \"$uri\" vda.qcow2'\n"
+             "signpost run web01/vda --cow -- 'nbdfuse disk \"$uri\"'\n"},
     VerbInfo{"status", "", "", "show the catalog and the servers on one screen", "no-header",
              "signpost status\n"
              "signpost status --json | jq .single_copy_disks\n"},

@@ -53,6 +53,7 @@ VerbResult run(const Context& context, const FilesCatVerb& verb);
 VerbResult run(const Context& context, const FilesGetVerb& verb);
 VerbResult run(const Context& context, const FilesFindVerb& verb);
 VerbResult run(const Context& context, const MountVerb& verb);
+VerbResult run(const Context& context, const RunVerb& verb);
 VerbResult run(const Context& context, const StatusVerb& verb);
 VerbResult run(const Context& context, const CacheVerb& verb);
 VerbResult run(const Context& context, const DoctorVerb& verb);

@@ -5,7 +5,7 @@
 # command itself gives. A catalog that does not answer completes nothing.
 
 _signpost_verbs='ls list find where which info uri servers sites add rm scan verify diff explain copy
-    move repair jobs files mount status cache doctor catalog'
+    move repair jobs files mount run status cache doctor catalog'
 _signpost_options='--catalog --json --json=lines --server --bytes --color --help'
 
 # The command as typed, with its --catalog if there is one.
@@ -65,6 +65,7 @@ _signpost_options_of() {
     'files ls') echo "$table --long --recursive --deleted $guest" ;;
     'files cat') echo "--deleted $guest" ;;
     mount) echo "--background $guest" ;;
+    run) echo "--cow $tls" ;;
     'files get') echo "--recursive --tar --force --deleted $guest" ;;
     'files find') echo "$table --all-points --deleted $guest" ;;
     status) echo '--no-header' ;;
@@ -128,7 +129,7 @@ _signpost_argument() {
         [[ $place == 0 ]] &&
             _signpost_words "cancel $(_signpost_ask jobs -H -o id)" "$current"
         ;;
-    ls | list | where | which | info | uri | rm | verify | diff | explain | copy | move | repair)
+    ls | list | where | which | info | uri | rm | verify | diff | explain | copy | move | repair | run)
         [[ $place == 0 || $verb == verify || $verb == diff ]] && _signpost_disks "$current"
         ;;
     mount)

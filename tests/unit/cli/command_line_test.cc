@@ -75,11 +75,11 @@ INSTANTIATE_TEST_SUITE_P(
         Refused{"ls --color=red", "--color"}, Refused{"ls --catalog=", "--catalog"},
         Refused{"ls --server .hidden", "--server"}, Refused{"ls --server a/b", "--server"},
         Refused{"ls --yes", "--yes"}, Refused{"ls --uri nbd://a", "--uri"},
-        Refused{"where", "DISK"}, Refused{"where ../x", ".."}, Refused{"where a//b", "a//b"},
-        Refused{"where x:y", "x:y"}, Refused{"where a --limit 2", "--limit"},
-        Refused{"where a b", "b"}, Refused{"uri", "DISK"}, Refused{"info", "DISK"},
-        Refused{"find", "TEXT"}, Refused{"rm", "DISK"}, Refused{"rm /a", "/a"},
-        Refused{"verify a ../b", ".."}, Refused{"add", "PATH"},
+        Refused{"where", "DISK"}, Refused{"run a", "run what"}, Refused{"run a//b -- true", "a//b"},
+        Refused{"where ../x", ".."}, Refused{"where a//b", "a//b"}, Refused{"where x:y", "x:y"},
+        Refused{"where a --limit 2", "--limit"}, Refused{"where a b", "b"}, Refused{"uri", "DISK"},
+        Refused{"info", "DISK"}, Refused{"find", "TEXT"}, Refused{"rm", "DISK"},
+        Refused{"rm /a", "/a"}, Refused{"verify a ../b", ".."}, Refused{"add", "PATH"},
         Refused{"add x.raw --uri http://a", "http"},
         Refused{"add x.raw --uri nbd://a/export", "export"},
         Refused{"scan --uri nbd+ssh://a", "nbd+ssh"}, Refused{"servers frobnicate", "frobnicate"},
@@ -94,10 +94,9 @@ INSTANTIATE_TEST_SUITE_P(
         Refused{"servers add a nbd://h --class best", "--class"}, Refused{"servers drain", "NAME"},
         Refused{"servers drain a --off --wait", "--wait"}, Refused{"sites cost a b", "COST"},
         Refused{"sites cost a b 10001", "10001"}, Refused{"sites cost a a 5", "within a site"},
-        Refused{"sites cost a b -1", "-1"},
-        Refused{"copy a", "--to"}, Refused{"copy --to b", "DISK"},
-        Refused{"copy a --to b/c", "--to"}, Refused{"copy ../a --to b", ".."},
-        Refused{"copy a --to b --from b", "same server"},
+        Refused{"sites cost a b -1", "-1"}, Refused{"copy a", "--to"},
+        Refused{"copy --to b", "DISK"}, Refused{"copy a --to b/c", "--to"},
+        Refused{"copy ../a --to b", ".."}, Refused{"copy a --to b --from b", "same server"},
         Refused{"move a --to b --rate 0", "--rate"}, Refused{"copy a --to b --rate M", "--rate"},
         Refused{"copy a --to b --rate 9999999T", "--rate"},
         Refused{"copy a --to b --limit 1", "--limit"}, Refused{"repair --copies 0", "--copies"},
@@ -229,6 +228,13 @@ TEST(CommandLine, JobsAreWishedFor) {
     EXPECT_EQ(verb<JobsVerb>("jobs").id, "");
     EXPECT_EQ(verb<JobsVerb>("jobs 1f0c").id, "1f0c");
     EXPECT_EQ(verb<JobsCancelVerb>("jobs cancel 1f0c").id, "1f0c");
+}
+
+TEST(CommandLine, RunTakesAllBehindTheTwoDashesAsTheProgram) {
+    const auto run = verb<RunVerb>("run vm/a --cow -- ls --json -- --cow");
+    EXPECT_EQ(run.disk.str(), "vm/a");
+    EXPECT_TRUE(run.cow);
+    EXPECT_EQ(run.command, words("ls --json -- --cow"));
 }
 
 TEST(Help, NamesEveryVerb) {
