@@ -245,6 +245,18 @@ void Parser::add_other_verbs() {
     verb(app, "status");
     verb(app, "cache")->add_option("DIR", raw.directories)->required()->expected(1);
     verb(app, "doctor");
+    CLI::App* init = verb(app, "init");
+    init->add_option("FILE", raw.file);
+    init->add_option("--repository", raw.directories,
+                     "a directory with disk images; may be repeated; none: a gateway")
+        ->type_name("DIR")
+        ->allow_extra_args(false);
+    init->add_option("--listen", raw.listen, "where clients come in; may be repeated")
+        ->type_name("ADDRESS")
+        ->allow_extra_args(false);
+    init->add_option("--site", raw.site, "where the server stands")->type_name("SITE");
+    init->add_flag("--writable", raw.writable, "let clients write");
+    init->add_flag("--force", raw.force, "replace the file that is there, and keep it as FILE.old");
     CLI::App* catalog = app.add_subcommand("catalog", "make, save or move the catalog");
     catalog->fallthrough();
     catalog->require_subcommand(1);

@@ -195,6 +195,16 @@ struct RunVerb {
     std::vector<std::string> command;  // never empty; one word is a line for the shell
 };
 
+struct InitVerb {
+    std::string file;                         // empty: the usual one
+    std::optional<std::string> repositories;  // separated by commas; empty: ask
+    std::string site;
+    std::vector<std::string> listen;  // empty: as the address of the server wants it
+    bool catalog_given;
+    bool writable;
+    bool force;  // replace the file
+};
+
 struct StatusVerb {};
 
 struct CacheVerb {
@@ -227,7 +237,7 @@ using Verb =
                  ServersRemoveVerb, ServersDrainVerb, SitesListVerb, SitesCostVerb, AddVerb,
                  RemoveVerb, ScanVerb, VerifyVerb, DiffVerb, ExplainVerb, CopyVerb, RepairVerb,
                  JobsVerb, JobsCancelVerb, FilesListVerb, FilesCatVerb, FilesGetVerb, FilesFindVerb,
-                 MountVerb, RunVerb, StatusVerb, CacheVerb, DoctorVerb, CatalogInitVerb,
+                 MountVerb, RunVerb, StatusVerb, CacheVerb, DoctorVerb, InitVerb, CatalogInitVerb,
                  CatalogExportVerb, CatalogImportVerb, CatalogMigrateVerb, CatalogRebuildVerb>;
 
 struct Invocation {

@@ -384,6 +384,19 @@ std::string transfer_json(const TransferReport& report) {
                   kIndent);
 }
 
+std::string init_json(const std::string& file, const FirstConfiguration& configuration,
+                      bool written) {
+    return dumped({{"file", file},
+                   {"written", written},
+                   {"repositories", configuration.repositories},
+                   {"catalog", describe_catalog_url(configuration.catalog)},
+                   {"server", configuration.server},
+                   {"uri", configuration.uri.str()},
+                   {"listen", configuration.listen},
+                   {"tls_certificates", or_null(configuration.certificates)}},
+                  kIndent);
+}
+
 std::string catalog_json(const std::string& description) {
     return dumped({{"catalog", description}}, kIndent);
 }

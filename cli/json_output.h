@@ -16,6 +16,7 @@
 #include "catalog/catalog.h"
 #include "catalog/restore_point.h"
 #include "cli/difference_reading.h"
+#include "cli/first_configuration.h"
 #include "cli/probe.h"
 
 namespace signpost {
@@ -175,6 +176,8 @@ std::string explain_json(const ExplainReport& report);
 std::string doctor_json(const std::vector<Finding>& findings);
 std::string job_json(const Job& job, bool dry_run);
 std::string transfer_json(const TransferReport& report);
+std::string init_json(const std::string& file, const FirstConfiguration& configuration,
+                      bool written);
 std::string catalog_json(const std::string& description);
 
 // A list, an item at a time: `[`, items, `]`, or one item a line.

@@ -3,6 +3,7 @@
 #include "cli/raw_arguments.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <charconv>
@@ -445,6 +446,20 @@ Outcome<Verb> mount(const RawArguments& raw) {
     });
 }
 
+Outcome<Verb> init(const RawArguments& raw) {
+    InitVerb verb{.file = raw.file,
+                  .repositories = {},
+                  .site = raw.site,
+                  .listen = raw.listen,
+                  .catalog_given = std::ranges::count(raw.given_options, "catalog") > 0,
+                  .writable = raw.writable,
+                  .force = raw.force};
+    if (!raw.directories.empty()) {
+        verb.repositories = fmt::format("{}", fmt::join(raw.directories, ","));
+    }
+    return verb;
+}
+
 Outcome<Verb> run_verb(const RawArguments& raw) {
     auto disk = parse_disk(raw.disk);
     if (!disk) {
@@ -541,6 +556,7 @@ Outcome<Verb> take_verb(const RawArguments& raw) {
         {"cache",
          [](const RawArguments& r) -> Outcome<Verb> { return CacheVerb{r.directories.front()}; }},
         {"doctor", [](const RawArguments&) -> Outcome<Verb> { return DoctorVerb{}; }},
+        {"init", init},
         {"catalog init", [](const RawArguments&) -> Outcome<Verb> { return CatalogInitVerb{}; }},
         {"catalog export",
          [](const RawArguments& r) -> Outcome<Verb> { return CatalogExportVerb{r.file}; }},

@@ -37,7 +37,8 @@ struct RawArguments {
     bool check = false, foreign = false, prune = false, trust_holes = false, merge = false;
     std::string place, destination, directory, key;
     std::vector<std::string> with;
-    std::vector<std::string> command;
+    std::vector<std::string> command, listen;
+    bool writable = false;
     bool background = false, verbose = false, cow = false;
     bool detach = false, off = false, wait = false, list_points = false;
     bool details = false, recursive = false, deleted = false, tar = false, force = false;

@@ -138,6 +138,12 @@ constexpr std::array kVerbs{
              "tls-certificates tls-psk tls-username",
              "signpost doctor\n"
              "signpost doctor --json\n"},
+    VerbInfo{"init", "", "[FILE]", "write a first configuration for signpostd, by asking",
+             "uri yes dry-run tls-certificates",
+             "signpost init\n"
+             "signpost init --yes --repository /srv/backup\n"
+             "signpost init --repository /srv/backup --uri nbds://alpha.example "
+             "--tls-certificates /etc/pki/signpost --catalog postgresql://db.example/signpost\n"},
     VerbInfo{"catalog init", "", "", "make the catalog", "",
              "signpost catalog init\n"
              "signpost --catalog sqlite:/srv/signpost/catalog.db catalog init\n"},

@@ -57,6 +57,7 @@ VerbResult run(const Context& context, const RunVerb& verb);
 VerbResult run(const Context& context, const StatusVerb& verb);
 VerbResult run(const Context& context, const CacheVerb& verb);
 VerbResult run(const Context& context, const DoctorVerb& verb);
+VerbResult run(const Context& context, const InitVerb& verb);
 VerbResult run(const Context& context, const CatalogInitVerb& verb);
 VerbResult run(const Context& context, const CatalogExportVerb& verb);
 VerbResult run(const Context& context, const CatalogImportVerb& verb);

@@ -15,6 +15,7 @@ namespace signpost {
 namespace {
 
 constexpr std::size_t kBufferBytes = 64 * 1024;
+constexpr std::size_t kLongestAnswer = 4096;
 
 // 0 or an errno value. Standard output may be a non-blocking pipe that somebody else made.
 int write_all(int fd, std::string_view text) {
@@ -96,18 +97,29 @@ void Console::progress(std::string_view line) {
 }
 
 bool Console::ask(std::string_view question) {
+    const auto answer = ask_line(fmt::format("{} [y/N] ", question));
+    return answer == "y" || answer == "Y" || answer == "yes";
+}
+
+std::optional<std::string> Console::ask_line(std::string_view question) {
     if (!can_ask()) {
-        return false;
+        return std::nullopt;
     }
     flush();
     progress("");
-    write_all(errors_, fmt::format("{} [y/N] ", question));
+    write_all(errors_, question);
     std::string answer;
     char byte = 0;
-    while (answer.size() < 8 && ::read(input_, &byte, 1) == 1 && byte != '\n') {
+    while (answer.size() < kLongestAnswer) {
+        if (::read(input_, &byte, 1) != 1) {
+            return std::nullopt;
+        }
+        if (byte == '\n') {
+            return answer;
+        }
         answer += byte;
     }
-    return answer == "y" || answer == "Y" || answer == "yes";
+    return std::nullopt;
 }
 
 std::string Console::toned(Tone tone, std::string_view text) const {

@@ -10,6 +10,7 @@
 
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -41,6 +42,10 @@ class Console {
 
     // A yes-or-no question, asked only where somebody can answer; else false.
     bool ask(std::string_view question);
+
+    // A question as it stands, and the line that answers it. Empty: there is nobody who could, or
+    // he has ended the input.
+    std::optional<std::string> ask_line(std::string_view question);
 
     bool can_ask() const { return input_is_terminal_ && errors_are_terminal_; }
     bool output_is_terminal() const { return output_is_terminal_; }

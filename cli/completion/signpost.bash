@@ -5,7 +5,8 @@
 # command itself gives. A catalog that does not answer completes nothing.
 
 _signpost_verbs='ls list find where which info uri servers sites add rm scan verify diff explain copy
-    move repair jobs files mount run status cache doctor catalog'
+    move repair jobs files mount run status cache doctor init
+    catalog'
 _signpost_options='--catalog --json --json=lines --server --bytes --color --help'
 
 # The command as typed, with its --catalog if there is one.
@@ -69,6 +70,9 @@ _signpost_options_of() {
     'files get') echo "--recursive --tar --force --deleted $guest" ;;
     'files find') echo "$table --all-points --deleted $guest" ;;
     status) echo '--no-header' ;;
+    init)
+        echo '--repository --listen --site --writable --force --uri --yes --dry-run --tls-certificates'
+        ;;
     'catalog import') echo '--merge' ;;
     'catalog rebuild') echo '--from --merge' ;;
     catalog) echo '--merge --from --dry-run' ;;
@@ -83,7 +87,7 @@ _signpost_verb() {
         word=${COMP_WORDS[i]}
         case $word in
         --catalog | --server | --uri | --color | --columns | -o | --limit | --site | --priority | \
-            --class | --glob | --repository | --tls-certificates | --tls-psk | --tls-username | --to | \
+            --listen | --class | --glob | --repository | --tls-certificates | --tls-psk | --tls-username | --to | \
             --from | --rate | --copies | --config | --with | --key)
             i=$((i + 1))
             while [[ ${COMP_WORDS[i]} == [=:] || ${COMP_WORDS[i + 1]-} == [=:] ]] &&
@@ -150,7 +154,7 @@ _signpost_argument() {
     'servers rm' | 'servers add' | 'servers drain')
         [[ $place == 0 ]] && _signpost_servers "$current"
         ;;
-    add) mapfile -t COMPREPLY < <(compgen -f -- "$current") ;;
+    add | init) mapfile -t COMPREPLY < <(compgen -f -- "$current") ;;
     scan | cache) mapfile -t COMPREPLY < <(compgen -d -- "$current") ;;
     esac
 }
@@ -195,7 +199,7 @@ _signpost() {
     --catalog | --tls-psk | --config | --key) mapfile -t COMPREPLY < <(compgen -f -- "$current") ;;
     --repository | --tls-certificates) mapfile -t COMPREPLY < <(compgen -d -- "$current") ;;
     --uri | --columns | -o | --limit | --site | --priority | --glob | --tls-username | --rate | \
-        --copies) ;;
+        --copies | --listen) ;;
     *)
         if [[ $current == -* ]]; then
             _signpost_words "$_signpost_options $(_signpost_options_of "$verb")" "$current"
