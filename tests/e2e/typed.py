@@ -42,8 +42,9 @@ def main():
             break
         seen += data
     sys.stdout.buffer.write(seen)
-    if dialogue:
-        sys.stdout.buffer.write(f"\nnever came: {dialogue[0][0]}\n".encode())
+    if dialogue or time.monotonic() >= end:
+        text = dialogue[0][0] if dialogue else "the end"
+        sys.stdout.buffer.write(f"\nnever came: {text}\n".encode())
         os.kill(pid, 9)
         os.waitpid(pid, 0)
         return 99
