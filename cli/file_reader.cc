@@ -36,13 +36,15 @@ constexpr milliseconds kTurn{1000};
 constexpr std::size_t kMostPieces = 100'000;
 constexpr char kUnlockProgram[] = "signpost-unlock";
 
+// Beside the command, as it is built; else where it is installed, below whatever prefix.
 std::string program_path(const char* name) {
     std::error_code error;
-    const auto self = std::filesystem::read_symlink("/proc/self/exe", error);
-    const auto beside = self.parent_path() / name;
-    return !error && ::access(beside.c_str(), X_OK) == 0
-               ? beside.string()
-               : fmt::format("{}/{}", SIGNPOST_PROGRAMS, name);
+    const auto directory = std::filesystem::read_symlink("/proc/self/exe", error).parent_path();
+    const auto beside = directory / name;
+    if (!error && ::access(beside.c_str(), X_OK) == 0) {
+        return beside.string();
+    }
+    return (directory / SIGNPOST_PROGRAMS / name).lexically_normal().string();
 }
 
 Errc errc_of(files::End::Status status) {
