@@ -89,19 +89,23 @@ function(signpost_fuzzer name source)
     endif()
 endfunction()
 
-# signpost_page(POD SECTION): the manual page that POD is, with `all` and installed.
+# signpost_page(POD SECTION): the manual page that POD is, with `all` and installed. Its bytes
+# depend on POD and the release only, not on when it is made.
 function(signpost_page pod section)
     find_program(POD2MAN pod2man REQUIRED)
+    find_program(GZIP gzip REQUIRED)
     cmake_path(GET pod STEM LAST_ONLY name)
     set(page ${CMAKE_CURRENT_BINARY_DIR}/${name}.${section})
     string(TOUPPER ${name} title)
-    add_custom_command(OUTPUT ${page}
+    add_custom_command(OUTPUT ${page} ${page}.gz
         COMMAND ${POD2MAN} --section=${section} --name=${title} --center=Signpost
-            --release=signpost-${PROJECT_VERSION} --utf8 --stderr
+            --release=signpost-${PROJECT_VERSION} --date=${SIGNPOST_RELEASE_DATE} --utf8 --stderr
             ${CMAKE_CURRENT_SOURCE_DIR}/${pod} ${page}
+        COMMAND ${GZIP} --best --no-name --keep --force ${page}
         DEPENDS ${pod}
         COMMENT "Making ${name}(${section})"
         VERBATIM)
     add_custom_target(${name}_page ALL DEPENDS ${page})
-    install(FILES ${page} DESTINATION ${CMAKE_INSTALL_MANDIR}/man${section})
+    set_property(GLOBAL APPEND PROPERTY SIGNPOST_PAGES ${name}_page)
+    install(FILES ${page}.gz DESTINATION ${CMAKE_INSTALL_MANDIR}/man${section})
 endfunction()

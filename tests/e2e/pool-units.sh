@@ -31,7 +31,8 @@ mkdir -p "$tmp/root/etc"
 echo 'signpost:x:4711:4711::/:/bin/false' >"$tmp/root/etc/passwd"
 echo 'signpost:x:4711:' >"$tmp/root/etc/group"
 if [ "$(id -u)" = 0 ]; then
-    systemd-tmpfiles --root="$tmp/root" --create "$units/signpost.tmpfiles.conf"
+    systemd-tmpfiles --root="$tmp/root" --create \
+        "$SOURCE_DIR/nbd-server/server/signpost.tmpfiles.conf"
     [ "$(stat -c %a:%u:%g "$tmp/root/run/signpost")" = 755:4711:4711 ] ||
         fail "the socket's directory: $(stat -c %a:%u:%g "$tmp/root/run/signpost")"
 fi
