@@ -24,7 +24,7 @@ Outcome<NbdUri> address_of(const Context& context, const DiskPlace& place) {
     if (!view) {
         return std::unexpected(view.error());
     }
-    const auto disk = view->disk(std::get<DiskName>(place.disk));
+    const auto disk = meant_disk(*view, context.console, std::get<DiskName>(place.disk));
     if (!disk) {
         return std::unexpected(disk.error());
     }
