@@ -52,7 +52,7 @@ equal copy elsewhere, clients notice nothing when a server dies.
 .
 After installation it listens on this machine only; see
 /etc/signpost/signpost.toml and signpost-quickstart(7)."
-    DEPENDS "systemd | systemd-standalone-sysusers | systemd-sysusers"
+    DEPENDS "systemd | systemd-standalone-sysusers | systemd-sysusers, procps"
     RECOMMENDS "signpost, qemu-utils"
     SUGGESTS "gnutls-bin, postgresql-client")
 
