@@ -133,6 +133,11 @@ Result<void> PostgresCatalog::check_at_open() {
         return fail(Errc::not_found,
                     fmt::format("catalog {} is not there: the database has no tables of Signpost",
                                 description()));
+    if (mode_ == OpenMode::read_only)
+        return fail(Errc::denied,
+                    fmt::format("catalog {} has the tables of an older release; let the owner of "
+                                "its tables run, with this release: signpost catalog init",
+                                description()));
     return make_tables();
 }
 

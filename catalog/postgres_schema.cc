@@ -191,12 +191,19 @@ bool was_slower(const PostgresFailure& failure) {
     return std::find(kTwice.begin(), kTwice.end(), failure.state) != kTwice.end();
 }
 
-std::unexpected<Error> may_not_make(const PostgresConnection& connection) {
-    return fail(Errc::denied,
-                fmt::format("catalog {} has no tables of this release, and this role may not make "
-                            "them ({}); let the database's owner run: signpost catalog init",
-                            connection.target().description,
-                            connection.target().safe(connection.failure()->text)));
+// Takes the failure away, which would be told in words of its own.
+std::unexpected<Error> may_not_make(PostgresConnection& connection, bool some) {
+    auto refused =
+        fail(Errc::denied,
+             fmt::format("catalog {} has {}, and this role may not {} them ({}); let the {} run, "
+                         "with this release: signpost catalog init",
+                         connection.target().description,
+                         some ? "the tables of an older release" : "no tables of Signpost",
+                         some ? "change" : "make",
+                         connection.target().safe(connection.failure()->text),
+                         some ? "owner of its tables" : "database's owner"));
+    connection.clear_failure();
+    return refused;
 }
 
 // MIGRATIONS from version FROM on, with the number that they lead to.
@@ -218,7 +225,7 @@ Result<void> run_migrations(PostgresConnection& connection, PostgresMigrations m
     if (!connection.failed())
         return {};
     connection.roll_back();
-    return connection.failure()->state == "42501" ? may_not_make(connection)
+    return connection.failure()->state == "42501" ? may_not_make(connection, from > 0)
                                                   : failure_of(connection);
 }
 
@@ -296,7 +303,7 @@ Result<void> make_postgres_schema(PostgresConnection& connection, PostgresMigrat
     if (*version == static_cast<int>(migrations.size()))
         return {};
     auto made = run_migrations(connection, migrations, *version);
-    if (made || *version > 0 || !was_slower(*connection.failure()))
+    if (made || *version > 0 || !connection.failed() || !was_slower(*connection.failure()))
         return made;
     connection.clear_failure();
     const auto now = check_postgres_schema(connection, migrations);
