@@ -265,5 +265,35 @@ TEST(Help, VersionIsTheProjects) {
     EXPECT_TRUE(help("--version").starts_with("signpost "));
 }
 
+TEST(CommandLine, SaysWhichFilesAreRestorePoints) {
+    const auto usual = verb<ScanVerb>("scan /srv").points;
+    EXPECT_EQ(usual.name_of("web01/vda-2026-11-20"), "web01/vda@2026-11-20");
+    EXPECT_TRUE(usual.chains());
+    const auto own = verb<ScanVerb>("scan /srv --points {disk}_%d.%m.%Y --points chains").points;
+    EXPECT_EQ(own.name_of("web01/vda_20.11.2026"), "web01/vda@2026-11-20");
+    EXPECT_EQ(own.name_of("web01/vda-2026-11-20"), std::nullopt);
+    EXPECT_TRUE(own.chains());
+    const auto none = verb<AddVerb>("add /srv/vda-2026-11-20.raw --points off").points;
+    EXPECT_EQ(none.name_of("vda-2026-11-20"), std::nullopt);
+    EXPECT_FALSE(none.chains());
+}
+
+TEST(CommandLine, RefusesAPatternWithoutADiskOrADate) {
+    for (const char* line : {"scan /srv --points {disk}", "scan /srv --points x-{date}",
+                             "scan /srv --points off --points {disk}-{date}"}) {
+        const auto parsed = parse(line);
+        ASSERT_FALSE(parsed) << line;
+        EXPECT_EQ(parsed.error().code, ExitCode::usage);
+        EXPECT_NE(parsed.error().message.find("--points"), std::string::npos)
+            << parsed.error().message;
+    }
+}
+
+TEST(CommandLine, ListsRestorePointsOfAllDisksOrOne) {
+    EXPECT_TRUE(verb<ListVerb>("ls --points").points);
+    EXPECT_EQ(verb<ListVerb>("ls --points web01/vda").pattern, "web01/vda");
+    EXPECT_FALSE(verb<ListVerb>("ls web01/vda").points);
+}
+
 }  // namespace
 }  // namespace signpost

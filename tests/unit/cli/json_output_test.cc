@@ -7,6 +7,8 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "catalog/restore_point.h"
+
 namespace signpost {
 namespace {
 
@@ -38,6 +40,28 @@ std::set<std::string> keys(const json& object) {
         names.insert(key);
     }
     return names;
+}
+
+TEST(PointJson, HasTheContractsKeys) {
+    DiskRecord disk{.name = name("web01/vda@2026-11-20T02:00"),
+                    .locations = {location("alpha"), location("beta")}};
+    const RestorePoint point = RestorePoint::of(disk.name).value();
+    const json first = json::parse(point_json(disk, point, false));
+    EXPECT_EQ(first, (json{{"name", "web01/vda@2026-11-20T02:00"},
+                           {"disk", "web01/vda"},
+                           {"time", "2026-11-20T02:00:00Z"},
+                           {"size", 42},
+                           {"servers", {"alpha", "beta"}},
+                           {"verified", false},
+                           {"conflict", false},
+                           {"newest", false}}));
+    disk.locations[0].digest = "sha256-4m:aa";
+    EXPECT_EQ(json::parse(point_json(disk, point, true))["verified"], false);
+    disk.locations[1].digest = "sha256-4m:aa";
+    EXPECT_EQ(json::parse(point_json(disk, point, true))["verified"], true);
+    EXPECT_EQ(json::parse(point_json(disk, point, true))["newest"], true);
+    disk.locations[1].digest = "sha256-4m:bb";
+    EXPECT_EQ(json::parse(point_json(disk, point, false))["conflict"], true);
 }
 
 TEST(WhereJson, HasTheContractsKeys) {

@@ -552,5 +552,33 @@ TEST(Warnings, SayWhoMayDoWhat) {
     EXPECT_TRUE(good({"--listen", "unix:/run/s"}).warnings.empty());
 }
 
+TEST_F(ConfigurationFile, SaysWhichFilesAreRestorePoints) {
+    const auto points = [](const ServerConfiguration& c) {
+        return c.federation.repository_options.points;
+    };
+    EXPECT_EQ(points(read("")).name_of("vda-2026-11-20"), "vda@2026-11-20");
+    const auto own = points(read("points = [\"{disk}_%d.%m.%Y\", \"chains\"]\n"));
+    EXPECT_EQ(own.name_of("vda_20.11.2026"), "vda@2026-11-20");
+    EXPECT_EQ(own.name_of("vda-2026-11-20"), std::nullopt);
+    EXPECT_TRUE(own.chains());
+    EXPECT_FALSE(points(read("points = \"off\"\n")).chains());
+    EXPECT_EQ(
+        points(read("points = \"off\"\n", {"--points", "{disk}-{date}"})).name_of("vda-2026-11-20"),
+        "vda@2026-11-20");
+    expect_mistake("points = [\"{disk}\"]\n", "s.toml:1:");
+    expect_mistake("points = [\"chains\", \"{disk}-%q\"]\n", "points");
+}
+
+TEST(CommandLine, WhatIsAboutTheCacheNeedsOne) {
+    const auto c = good({"--cache", "/c", "--cache-fill", "5M"});
+    EXPECT_EQ(c.federation.cache.fill_rate, 5U << 20);
+    EXPECT_EQ(good({"--cache", "/c"}).federation.cache.fill_rate, 0U);
+    for (const char* option : {"--cache-fill=5M", "--cache-size=1G"}) {
+        EXPECT_NE(answer({option}).errors.find("give cache.directory (--cache), too"),
+                  std::string::npos);
+    }
+    EXPECT_NE(answer({"--cache=/c", "--cache-fill=fast"}).errors.find("fast"), std::string::npos);
+}
+
 }  // namespace
 }  // namespace signpost::test
