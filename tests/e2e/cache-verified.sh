@@ -25,3 +25,10 @@ restart_server gateway
 open_session "$(disk_uri gateway vda)"
 expect_read 16900000 200000 "$tmp/good.raw"
 expect_read 0 25165824 "$tmp/good.raw"
+
+# It has been checked: nobody is needed to serve it.
+close_session
+stop_server gateway
+kill_server beta
+restart_server gateway
+same_bytes "$tmp/good.raw" "$(disk_uri gateway vda)"
