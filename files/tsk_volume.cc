@@ -6,6 +6,10 @@
 #include <strings.h>
 
 #include <algorithm>
+#include <tuple>
+#include <unordered_set>
+
+#include "files/ext_directory.h"
 
 namespace signpost::files {
 
@@ -14,7 +18,9 @@ namespace {
 constexpr int kMaxLinks = 40;  // as Linux follows
 constexpr std::uint64_t kMaxPieces = 50'000;
 constexpr std::uint64_t kMaxDecoded = 8 * kMaxRead;  // of one answer
-constexpr std::uint64_t kFirstNtfsFile = 24;         // before it are the file system's own
+constexpr TSK_OFF_T kExtFeatures = 1024 + 96;        // in the superblock: what a reader has to know
+constexpr int kExtTypes = 2;
+constexpr std::uint64_t kFirstNtfsFile = 24;  // before it are the file system's own
 
 TSK_FS_TYPE_ENUM tsk_type(const std::string& type) {
     if (type == "ext2" || type == "ext3" || type == "ext4") {
@@ -168,57 +174,76 @@ bool TskVolume::add_attributes(Entry& entry) {
     return true;
 }
 
-// The names that a directory of ext2 to ext4 has, by its own chains. The Sleuth Kit takes hashes in
-// the inner nodes of a large directory's index for names, too. Nothing, where a chain is broken:
-// then all is shown that it finds.
-std::optional<std::unordered_set<std::string>> TskVolume::chained_names(std::uint64_t directory) {
+// The names of a directory of ext2 to ext4, by its own chains. Nothing, where one is broken: then
+// all is shown that The Sleuth Kit finds.
+std::optional<std::vector<Entry>> TskVolume::chained_entries(std::uint64_t directory) {
     const File file(::tsk_fs_file_open_meta(fs_.get(), nullptr, directory));
     const std::size_t length = fs_->block_size;
     if (!TSK_FS_TYPE_ISEXT(fs_->ftype) || length > 32768 || !file || file->meta == nullptr ||
+        file->meta->type != TSK_FS_META_TYPE_DIR ||
         file->meta->size % static_cast<TSK_OFF_T>(length) != 0) {
         return std::nullopt;
     }
-    std::unordered_set<std::string> names;
+    char features = 0;
+    if (::tsk_fs_read(fs_.get(), kExtFeatures, &features, 1) != 1) {
+        return std::nullopt;
+    }
+    const bool has_types = (features & kExtTypes) != 0;
+    std::vector<Entry> entries;
     std::string block(length, '\0');
-    const auto byte = [&block](std::size_t at) { return static_cast<unsigned char>(block[at]); };
     for (TSK_OFF_T from = 0; from < file->meta->size; from += static_cast<TSK_OFF_T>(length)) {
         if (::tsk_fs_file_read(file.get(), from, block.data(), length,
-                               TSK_FS_FILE_READ_FLAG_NONE) != static_cast<ssize_t>(length)) {
+                               TSK_FS_FILE_READ_FLAG_NONE) != static_cast<ssize_t>(length) ||
+            !add_ext_entries(block, has_types, fs_->last_inum, entries)) {
             return std::nullopt;
         }
-        for (std::size_t at = 0; at < length;) {
-            const std::size_t entry = at + 8 <= length ? byte(at + 4) + 256U * byte(at + 5) : 0;
-            if (entry < 8 || entry > length - at || byte(at + 6) + 8U > entry) {
-                return std::nullopt;
-            }
-            names.insert(block.substr(at + 8, byte(at + 6)));
-            at += entry;
-        }
     }
-    return names;
+    return entries;
 }
 
-End TskVolume::list(const AskList& question, const std::function<void(const Entry&)>& see) {
-    const Directory directory(::tsk_fs_dir_open_meta(fs_.get(), question.inode));
-    if (!directory) {
-        return trouble("the directory cannot be read");
+// All names that a directory has, and had if DELETED. False: it cannot be read.
+bool TskVolume::each_name(std::uint64_t inode, bool deleted,
+                          const std::function<bool(Entry&&)>& see) {
+    auto chained = chained_entries(inode);
+    if (chained && !deleted) {
+        std::ignore =
+            std::ranges::all_of(*chained, [&](Entry& each) { return see(std::move(each)); });
+        return true;
     }
-    End end;
-    const auto chained = chained_names(question.inode);
+    const Directory directory(::tsk_fs_dir_open_meta(fs_.get(), inode));
+    if (!directory) {
+        return false;
+    }
+    std::unordered_set<std::string> there;
+    for (Entry& entry : chained.value_or(std::vector<Entry>())) {
+        there.insert(std::move(entry.name));
+    }
     const std::size_t count = ::tsk_fs_dir_getsize(directory.get());
     for (std::size_t i = 0; i < count; ++i) {
         const TSK_FS_NAME* name = ::tsk_fs_dir_get_name(directory.get(), i);
-        if (name == nullptr || !is_shown(*name, question.deleted)) {
+        if (name == nullptr || !is_shown(*name, deleted)) {
             continue;
         }
         Entry entry = entry_of(*name);
-        if (chained && !entry.deleted && !chained->contains(entry.name)) {
-            continue;
+        const bool is_hash = chained && !entry.deleted && !there.contains(entry.name);
+        if (!is_hash && !see(std::move(entry))) {
+            return true;
         }
+    }
+    return true;
+}
+
+End TskVolume::list(const AskList& question, const std::function<void(const Entry&)>& see) {
+    End end;
+    const bool read = each_name(question.inode, question.deleted, [&](Entry&& entry) {
         if (question.attributes && !add_attributes(entry) && !entry.deleted) {
             end = trouble(fmt::format("{}: its attributes cannot be read", entry.name));
         }
         see(entry);
+        return true;
+    });
+    if (!read) {
+        return trouble("the directory cannot be read");
     }
     return image_.take_read_error() ? trouble("the directory cannot be read to its end") : end;
 }
@@ -226,26 +251,26 @@ End TskVolume::list(const AskList& question, const std::function<void(const Entr
 // One component: the name as it is, else as it is but for upper and lower case, where the file
 // system does not tell them apart. One that is there comes before one that was deleted.
 End TskVolume::step(std::uint64_t directory, std::string_view name, bool deleted, Entry& found) {
-    const Directory opened(::tsk_fs_dir_open_meta(fs_.get(), directory));
-    if (!opened) {
+    constexpr int kNone = 4;
+    int best = kNone;
+    const bool read = each_name(directory, deleted, [&](Entry&& there) {
+        const bool exactly = same_name(name, there.name, true);
+        if (exactly || same_name(name, there.name, false)) {
+            const int rank = (exactly ? 0 : 1) + (there.deleted ? 2 : 0);
+            if (rank < best) {
+                best = rank;
+                found = std::move(there);
+            }
+        }
+        return best > 0;
+    });
+    if (!read) {
         return trouble("a directory on the way cannot be read");
     }
-    const std::size_t count = ::tsk_fs_dir_getsize(opened.get());
-    for (const auto& [exactly, gone] :
-         {std::pair(true, false), {false, false}, {true, true}, {false, true}}) {
-        for (std::size_t i = 0; i < count && (deleted || !gone); ++i) {
-            const TSK_FS_NAME* there = ::tsk_fs_dir_get_name(opened.get(), i);
-            if (there == nullptr || !is_shown(*there, deleted) ||
-                ((there->flags & TSK_FS_NAME_FLAG_UNALLOC) != 0) != gone ||
-                !same_name(name, text_of(*there), exactly)) {
-                continue;
-            }
-            found = entry_of(*there);
-            if (!add_attributes(found)) {
-                return trouble(fmt::format("{}: its attributes cannot be read", name));
-            }
-            return {};
-        }
+    if (best < kNone) {
+        return add_attributes(found)
+                   ? End{}
+                   : trouble(fmt::format("{}: its attributes cannot be read", name));
     }
     return image_.take_read_error() ? trouble("a directory on the way cannot be read")
                                     : End{End::Status::not_found, ""};

@@ -13,7 +13,7 @@
 #include <memory>
 #include <optional>
 #include <string>
-#include <unordered_set>
+#include <vector>
 
 #include "files/tsk_image.h"
 
@@ -53,7 +53,8 @@ class TskVolume {
     bool is_shown(const TSK_FS_NAME& name, bool deleted) const;
     bool same_name(std::string_view wanted, std::string_view there, bool exactly) const;
     bool add_attributes(Entry& entry);
-    std::optional<std::unordered_set<std::string>> chained_names(std::uint64_t directory);
+    std::optional<std::vector<Entry>> chained_entries(std::uint64_t directory);
+    bool each_name(std::uint64_t inode, bool deleted, const std::function<bool(Entry&&)>& see);
     End step(std::uint64_t directory, std::string_view name, bool deleted, Entry& found);
     End walk(std::string path, bool follow, bool deleted, Entry& found);
     End stored_pieces(const TSK_FS_ATTR& attribute, const AskPieces& question,
