@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstring>
 
 namespace signpost::files {
 
@@ -102,7 +103,7 @@ bool DiskLink::read(std::uint64_t offset, std::span<char> to) {
         if (supply->error != 0) {
             return false;
         }
-        std::ranges::copy(supply->bytes, to.begin());
+        std::memcpy(to.data(), supply->bytes.data(), length);
         offset += length;
         to = to.subspan(length);
     }

@@ -198,6 +198,8 @@ std::optional<std::vector<Entry>> TskVolume::chained_entries(std::uint64_t direc
             return std::nullopt;
         }
     }
+    // A large directory has its names in the order of hashes, and inodes are read piece by piece.
+    std::ranges::sort(entries, {}, &Entry::inode);
     return entries;
 }
 
