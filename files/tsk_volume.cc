@@ -21,6 +21,9 @@ constexpr std::uint64_t kMaxDecoded = 8 * kMaxRead;  // of one answer
 constexpr TSK_OFF_T kExtFeatures = 1024 + 96;        // in the superblock: what a reader has to know
 constexpr int kExtTypes = 2;
 constexpr std::uint64_t kFirstNtfsFile = 24;  // before it are the file system's own
+constexpr std::uint64_t kFirstHfsFile = 16;
+constexpr std::string_view kExfatOwn[] = {"$ALLOC_BITMAP", "$UPCASE_TABLE", "$VOLUME_GUID",
+                                          "$TEX_FAT", "$ACT"};
 
 TSK_FS_TYPE_ENUM tsk_type(const std::string& type) {
     if (type == "ext2" || type == "ext3" || type == "ext4") {
@@ -148,6 +151,13 @@ End TskVolume::trouble(std::string_view what) {
 bool TskVolume::is_shown(const TSK_FS_NAME& name, bool deleted) const {
     const bool is_deleted = (name.flags & TSK_FS_NAME_FLAG_UNALLOC) != 0;
     if (is_virtual(name) || !is_component(text_of(name)) || (is_deleted && !deleted)) {
+        return false;
+    }
+    if (TSK_FS_TYPE_ISHFS(fs_->ftype) && name.meta_addr < kFirstHfsFile) {
+        return false;
+    }
+    if (fs_->ftype == TSK_FS_TYPE_EXFAT &&
+        std::ranges::find(kExfatOwn, text_of(name)) != std::end(kExfatOwn)) {
         return false;
     }
     // A name whose record is another's by now has none.
