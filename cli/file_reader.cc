@@ -28,6 +28,9 @@ using std::chrono::seconds;
 
 // A reader has two minutes of processor time for each question; it waits for nobody but us.
 constexpr seconds kReaderPatience{150};
+// GRUB waits for the disk by FUSE, and is seen to work by what comes from there; but not for ever.
+constexpr seconds kGrubPatience{60};
+constexpr seconds kLongestByGrub{600};
 // A relay gives up after its peer-timeout and says so; that is seconds.
 constexpr seconds kDiskPatience{60};
 constexpr seconds kStagePatience{20};
@@ -340,6 +343,9 @@ Result<void> FileReader::check_patience() {
         replies += disk->replies();
         reads += disk->reads_in_flight();
     }
+    if (replies != replies_) {
+        last_news_ = now;
+    }
     if (replies != replies_ || reads == 0) {
         replies_ = replies;
         last_reply_ = now;
@@ -349,9 +355,10 @@ Result<void> FileReader::check_patience() {
             {Errc::unavailable,
              fmt::format("the disk's server has not answered for {} s", kDiskPatience.count())});
     }
-    // GRUB wants by FUSE, and is told by the disk's replies that something goes on.
-    const auto last_sign = raw_ ? std::max(last_word_, last_reply_) : last_word_;
-    if (see_ != nullptr && !want_ && now - last_sign > kReaderPatience) {
+    const bool silent = raw_ ? now - std::max(last_word_, last_news_) > kGrubPatience ||
+                                   now - last_word_ > kLongestByGrub
+                             : now - last_word_ > kReaderPatience;
+    if (see_ != nullptr && !want_ && silent) {
         return give_up({Errc::corrupt,
                         "the file reader does not come to an end: the file system "
                         "is damaged or hostile"});

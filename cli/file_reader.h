@@ -89,7 +89,8 @@ class FileReader {
     std::optional<files::End> end_;
     std::optional<Error> broken_;  // for good
     Clock::time_point last_word_ = Clock::now();
-    Clock::time_point last_reply_ = Clock::now();
+    Clock::time_point last_reply_ = Clock::now();  // or nothing was under way
+    Clock::time_point last_news_ = Clock::now();   // a reply from a disk
     std::uint64_t replies_ = 0;
 };
 

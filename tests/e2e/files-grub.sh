@@ -16,24 +16,7 @@ repository=$tmp/repository
 mkdir -p "$repository"
 
 truncate -s 320M "$tmp/xfs.raw"
-# What mkfs.xfs takes the content of a file system from.
-"$PYTHON" -B - "$tmp/tree" >"$tmp/prototype" <<'PYTHON'
-import os, sys
-def entries(directory, indent):
-    for name in sorted(os.listdir(directory)):
-        path = os.path.join(directory, name)
-        if " " in name:
-            continue
-        if os.path.isdir(path):
-            print(f"{indent}{name} d--755 0 0")
-            entries(path, indent + " ")
-            print(f"{indent}$")
-        else:
-            print(f"{indent}{name} ---644 0 0 {path}")
-print("/\n0 0\nd--755 0 0")
-entries(sys.argv[1], "")
-print("$")
-PYTHON
+make_prototype "$tmp/tree" >"$tmp/prototype"
 mkfs.xfs -q -p "$tmp/prototype" "$tmp/xfs.raw" >"$tmp/mkfs.out" 2>&1 ||
     fail "$(cat "$tmp/mkfs.out")"
 rm "$tmp/tree/name with spaces"*
@@ -52,51 +35,8 @@ grep -q 'p2 (xfs) is read by GRUB' "$tmp/route" || fail "$(cat "$tmp/route")"
 # Logical volumes: made by LVM itself, without a kernel that could map them.
 requires_root
 requires pvcreate vgcreate lvcreate losetup
-lvm_on() { # lvm_on DIRECTORY COMMAND…
-    local system=$1
-    shift
-    LVM_SYSTEM_DIR=$system LVM_SUPPRESS_FD_WARNINGS=1 "$@" --driverloaded n \
-        --config 'global{locking_type=1 use_lvmpolld=0} activation{udev_sync=0 udev_rules=0
-            monitoring=0} devices{use_devicesfile=0 external_device_info_source="none"
-            obtain_device_list_from_udev=0}' >"$tmp/lvm.out" 2>&1 || fail "$* $(cat "$tmp/lvm.out")"
-}
-# make_group NAME IMAGE…: group vg0 over these disks, with a volume `root` that has the XFS in it,
-# and is no larger than all but a little of them.
-make_group() {
-    local image devices=() system=$tmp/lvm-$1 device at offset=0
-    shift
-    mkdir -p "$system"
-    for image in "$@"; do
-        truncate -s $((720 / $#))M "$image.new"
-        device=$(losetup --find --show "$image.new")
-        cleanup_fn losetup --detach "$device"
-        devices+=("$device")
-    done
-    lvm_on "$system" pvcreate --force --yes "${devices[@]}"
-    lvm_on "$system" vgcreate vg0 "${devices[@]}"
-    lvm_on "$system" lvcreate --activate n --zero n --wipesignatures n --size 400M \
-        --alloc anywhere --name root vg0 "${devices[@]}"
-    LVM_SYSTEM_DIR=$system lvm pvs --driverloaded n --noheadings --units b --nosuffix \
-        --config 'devices{use_devicesfile=0}' --segments \
-        -o pv_name,pe_start,pvseg_start,pvseg_size,vg_extent_size,lv_name \
-        "${devices[@]}" >"$tmp/segments" 2>/dev/null
-    while read -r device first start count extent volume; do
-        [ "$volume" = root ] || continue
-        at=$((first + start * extent))
-        dd if="$tmp/xfs.raw" of="$device" bs=1M iflag=skip_bytes,count_bytes oflag=seek_bytes \
-            skip="$offset" seek="$at" count=$((count * extent)) conv=notrunc status=none
-        offset=$((offset + count * extent))
-    done <"$tmp/segments"
-    [ "$offset" -ge 400000000 ] || fail "$(cat "$tmp/segments")"
-    for device in "${devices[@]}"; do
-        losetup --detach "$device"
-    done
-    for image in "$@"; do
-        mv "$image.new" "$image"
-    done
-}
-make_group one "$repository/one.raw"
-make_group two "$repository/two-a.raw" "$repository/two-b.raw"
+make_group one "$tmp/xfs.raw" "$repository/one.raw"
+make_group two "$tmp/xfs.raw" "$repository/two-a.raw" "$repository/two-b.raw"
 wait_published alpha one
 wait_published alpha two-b
 same_tree one:vg0/root:/ "$tmp/tree"
