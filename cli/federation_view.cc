@@ -32,6 +32,9 @@ Failure unknown_disk(const DiskName& name) {
 }  // namespace
 
 Outcome<FederationView> FederationView::open(const Options& options, CatalogUse use) {
+    if (options.open_catalog) {
+        return FederationView(options, options.open_catalog());
+    }
     auto catalog = use == CatalogUse::read
                        ? open_to_read(options.catalog)
                        : open_catalog(options.catalog, OpenMode::create, CatalogUser::person);

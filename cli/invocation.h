@@ -7,15 +7,17 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <variant>
 #include <vector>
 
-#include "catalog/records.h"
+#include "catalog/catalog.h"
 #include "cli/disk_place.h"
 #include "cli/job_plan.h"
-#include "cli/peer.h"
+#include "cli/probe.h"
 #include "nbd-server/disk/point_patterns.h"
 #include "terminal/console.h"
 #include "terminal/table.h"
@@ -38,6 +40,11 @@ struct Options {
     TableStyle table;
     std::optional<std::uint64_t> limit;
     PeerTls tls;
+
+    // Set where a verb is carried out in a server, for its console. Empty: `catalog` is opened, and
+    // servers are asked.
+    std::function<std::unique_ptr<Catalog>()> open_catalog = {};
+    std::function<std::optional<ProbeResult>(const std::string& server)> known_probe = {};
 };
 
 struct ListVerb {

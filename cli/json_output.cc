@@ -126,10 +126,18 @@ std::string_view to_string(Finding::Level level) {
 }
 
 std::string list_item_json(const DiskRecord& disk, std::uint64_t size) {
+    Json servers = Json::array();
+    std::size_t ready = 0;
+    for (const Location& location : disk.locations) {
+        servers.push_back(location.server);
+        ready += location.state == LocationState::ready ? 1 : 0;
+    }
     return dumped({{"name", disk.name.str()},
                    {"size", size},
                    {"locations", disk.locations.size()},
-                   {"conflict", in_conflict(disk)}},
+                   {"conflict", in_conflict(disk)},
+                   {"ready_locations", ready},
+                   {"servers", servers}},
                   -1);
 }
 

@@ -99,6 +99,7 @@ class LiveFederation final : public Federation {
     }
 
     RelayEngine& engine() override { return *parts_.engine; }
+    Catalog& catalog() override { return *parts_.catalog; }
 
    private:
     Result<std::shared_ptr<Disk>> open_uncounted(const std::string& export_name, bool writable,

@@ -100,6 +100,9 @@ class Federation {
     };
     virtual Result<Listing> exports(std::size_t limit, const std::string& after = {}) = 0;
 
+    // This server's way to the catalog, for looking: what it remembers when that is away.
+    virtual Catalog& catalog() = 0;
+
     // Whose loops the relayed disks live on.
     virtual RelayEngine& engine() = 0;
 };

@@ -93,7 +93,11 @@ Parser::Parser() {
         if (option.type == OptionType::truth) {
             app.add_flag(name + "{true}", truths[option.flag]);
         } else {
-            app.add_option(name, values[option.flag])->allow_extra_args(false);
+            auto* const added = app.add_option(name, values[option.flag]);
+            added->allow_extra_args(false);
+            if (option.flag == "http") {
+                added->expected(0, 1);  // alone it means `on`
+            }
         }
     }
 }
@@ -132,6 +136,9 @@ std::variant<ServerCommandLine, ServerAnswer> parse_server_words(
             setting.values = {parser.truths[option.flag]};
         } else {
             setting.values = parser.values[option.flag];
+        }
+        if (setting.key == "http") {
+            std::ranges::replace(setting.values, std::string(), std::string("on"));
         }
         if (setting.values.size() > 1 && option.type != OptionType::texts) {
             return ServerAnswer{2, "", fmt::format("signpostd: {} is given twice\n", flag)};

@@ -56,6 +56,16 @@ struct LogSettings {
     std::string audit;  // file; "-": standard error; empty: none
 };
 
+// The console and the metrics, over HTTP.
+struct HttpDoor {
+    static constexpr std::uint16_t kDefaultPort = 10880;
+
+    std::vector<ListenAddress> listen;  // TCP; empty: nobody is served
+    std::vector<std::string> hosts;     // names that it is called by, beside those that it knows
+    std::string users;                  // file of who may sign in; empty: nobody
+    bool plain = false;                 // without TLS on addresses that others reach, too
+};
+
 struct ServerConfiguration {
     FederationSettings federation;      // with federation.relay: what is said of peers
     std::vector<ListenAddress> listen;  // never empty unless stdio
@@ -64,6 +74,7 @@ struct ServerConfiguration {
     AccessRules access;     // access.writable is federation.repository_options.writable
     std::string peer_keys;  // directory, see ticket.h; empty: no tickets
     ServerLimits limits;
+    HttpDoor http;
     LogSettings log;
     std::string user;                   // empty: stay who we are
     std::string pid_file;               // empty: none

@@ -58,6 +58,10 @@ void ConfigurationDraft::apply(const Setting& setting) {
         configuration.federation.repositories.clear();
     } else if (setting.key == "listen") {
         configuration.listen.clear();
+    } else if (setting.key == "http") {
+        configuration.http.listen.clear();
+    } else if (setting.key == "http-host") {
+        configuration.http.hosts.clear();
     } else if (setting.key == "points") {
         points.clear();
         configuration.federation.repository_options.points = PointPatterns::off();
@@ -82,6 +86,7 @@ void ConfigurationDraft::add_rules(std::vector<AccessRule> rules) {
 void ConfigurationDraft::finish(int passed) {
     finish_doors(passed);
     finish_tls();
+    finish_http();
     finish_peer_tls();
     finish_access();
     bound_steps(configuration.federation.relay.limits);
@@ -134,6 +139,28 @@ void ConfigurationDraft::finish_tls() {
     if (!tls.psk_file.empty() && places_.contains("tls.verify-peer")) {
         add_mistake(place_of("tls.verify-peer"),
                     "tls.verify-peer: it is about certificates; a key always proves its user");
+    }
+}
+
+void ConfigurationDraft::finish_http() {
+    const HttpDoor& http = configuration.http;
+    for (const std::string_view key : {"http-host", "http-users", "http-plain"}) {
+        if (places_.contains(key) && http.listen.empty()) {
+            add_mistake(place_of(key),
+                        fmt::format("{}: it is about the console; give http, too", key));
+        }
+    }
+    if (!http.listen.empty() && configuration.stdio) {
+        add_mistake(place_of("http"), "http: a server of one client (--stdio) has no console");
+    }
+    const bool network = std::ranges::any_of(http.listen, is_open_to_network);
+    const bool https =
+        configuration.tls.mode != DoorTls::off && !configuration.tls.certificates.empty();
+    if (network && !https && !http.plain) {
+        add_mistake(place_of("http"),
+                    "http: others reach that address, and without TLS they read names and "
+                    "passwords on their way: give tls.certificates (--tls-certificates), listen on "
+                    "127.0.0.1, or say http-plain = true");
     }
 }
 

@@ -54,6 +54,7 @@ class ConfigurationDraft {
    private:
     std::string place_of(std::string_view key) const;
     void finish_doors(int passed);
+    void finish_http();
     void finish_tls();
     void finish_peer_tls();
     void finish_access();

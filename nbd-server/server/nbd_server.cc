@@ -65,14 +65,19 @@ Result<std::unique_ptr<NbdServer>> NbdServer::start(const ServerConfiguration& c
                                                     AuditLog* audit) {
     const unsigned cores = std::max(1u, std::thread::hardware_concurrency());
     settings.relay.loops = configuration.limits.threads != 0 ? configuration.limits.threads : cores;
-    if (audit != nullptr) {
-        settings.relay.moved = [audit](const DiskName& disk, const std::string& peer,
-                                       const std::string& before) {
+    std::unique_ptr<NbdServer> server(new NbdServer);
+    settings.relay.moved = [audit, &live = server->live_](const DiskName& disk,
+                                                          const std::string& peer,
+                                                          const std::string& before) {
+        live.relayed_from(disk.str(), peer);
+        if (audit != nullptr) {
             audit->write({.op = before.empty() ? "relay" : "failover",
                           .disk = disk.str(),
                           .peer = peer,
                           .reason = before});
-        };
+        }
+    };
+    if (audit != nullptr) {
         settings.writers.told = [audit](const WriterEvent& event) {
             audit->write({.op = "writer",
                           .disk = event.disk,
@@ -82,7 +87,6 @@ Result<std::unique_ptr<NbdServer>> NbdServer::start(const ServerConfiguration& c
                           .reason = event.why});
         };
     }
-    std::unique_ptr<NbdServer> server(new NbdServer);
     server->workers_ = std::make_unique<WorkerPool>(kWorkers);
     const std::string name = settings.server;
     auto federation = start_federation(std::move(settings), log);
@@ -93,6 +97,7 @@ Result<std::unique_ptr<NbdServer>> NbdServer::start(const ServerConfiguration& c
     server->service_ = std::make_unique<Service>(Service::Parts{.federation = *server->federation_,
                                                                 .workers = *server->workers_,
                                                                 .log = log,
+                                                                .live = server->live_,
                                                                 .audit = audit,
                                                                 .server = name,
                                                                 .limits = configuration.limits},

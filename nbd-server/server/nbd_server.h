@@ -48,6 +48,11 @@ class NbdServer final : private Listener::Owner {
 
     unsigned sessions() const { return service_->sessions.load(); }
 
+    // Of any thread.
+    LiveSessions& live() { return live_; }
+    Federation& federation() { return *federation_; }
+    std::shared_ptr<const Policy> policy() const { return service_->policy(); }
+
    private:
     NbdServer() = default;
 
@@ -58,6 +63,7 @@ class NbdServer final : private Listener::Owner {
     template <class Fn>
     void on_each_loop(Fn fn);
 
+    LiveSessions live_;
     std::unique_ptr<WorkerPool> workers_;
     std::unique_ptr<Federation> federation_;
     std::unique_ptr<Service> service_;

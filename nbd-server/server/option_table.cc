@@ -5,6 +5,7 @@
 #include <array>
 
 #include "catalog/records.h"
+#include "nbd-server/http/http_host.h"
 #include "nbd-server/server/configuration_options.h"
 #include "nbd-server/server/configuration_values.h"
 
@@ -86,6 +87,35 @@ Result<void> set_listen(Draft& draft, Text text) {
         }
     }
     draft.configuration.listen.push_back(std::move(*address));
+    return {};
+}
+
+Result<void> set_http(Draft& draft, Text text) {
+    auto& listen = draft.configuration.http.listen;
+    if (text == "off") {
+        listen.clear();
+        return {};
+    }
+    auto address =
+        ListenAddress::parse(text == "on" ? fmt::format("127.0.0.1:{}", HttpDoor::kDefaultPort)
+                                          : std::string(text));
+    if (!address) {
+        return std::unexpected(std::move(address.error()));
+    }
+    if (address->kind != ListenAddress::Kind::tcp) {
+        return fail(Errc::invalid,
+                    fmt::format("\"{}\": write on, ADDR:PORT or [ADDR6]:PORT", escaped(text)));
+    }
+    listen.push_back(std::move(*address));
+    return {};
+}
+
+Result<void> set_http_host(Draft& draft, Text text) {
+    auto host = host_of_header(text);
+    if (host.empty()) {
+        return fail(Errc::invalid, fmt::format("\"{}\" is no host name", escaped(text)));
+    }
+    draft.configuration.http.hosts.push_back(std::move(host));
     return {};
 }
 
@@ -227,6 +257,24 @@ constexpr std::array kOptions{
                "ADDR:PORT, :PORT, unix:PATH or systemd; may be repeated (default: :10809, or what "
                "systemd passes)",
                set_listen},
+    OptionInfo{"http", "http", texts, "ADDRESS", kDoors,
+               "console and metrics for browsers there: on (127.0.0.1:10880) or ADDR:PORT; may be "
+               "repeated (default: off)",
+               set_http},
+    OptionInfo{"http-host", "http-host", texts, "NAME", kDoors,
+               "a name by which browsers call this server; may be repeated (default: localhost, "
+               "its own names, and addresses)",
+               set_http_host},
+    OptionInfo{"http-users", "http-users", text, "FILE", kDoors,
+               "who may sign in at the console: NAME:HASH lines, as htpasswd -B makes them",
+               [](Draft& draft, Text text) {
+                   return store_path(draft, draft.configuration.http.users, text);
+               }},
+    OptionInfo{"http-plain", "http-plain", truth, "", kDoors,
+               "serve the console without TLS where others can listen, too (default: false)",
+               [](Draft& draft, Text text) {
+                   return store(draft.configuration.http.plain, truth_of(text));
+               }},
     OptionInfo{
         "stdio", "stdio", truth, "", kDoors,
         "serve one client on standard input and output, for inetd, then end",

@@ -19,6 +19,7 @@
 #include "nbd-server/server/access_rules.h"
 #include "nbd-server/server/audit_log.h"
 #include "nbd-server/server/configuration.h"
+#include "nbd-server/server/live_sessions.h"
 #include "nbd-server/server/memory_budget.h"
 #include "nbd-server/server/session_loop.h"
 #include "nbd-server/server/sessions_by_address.h"
@@ -39,6 +40,7 @@ class Service {
         Federation& federation;
         WorkerPool& workers;
         Log& log;
+        LiveSessions& live;
         AuditLog* audit = nullptr;  // null: none is kept
         std::string server;         // this server's name: the audience of tickets
         ServerLimits limits;
@@ -70,6 +72,7 @@ class Service {
     std::vector<std::unique_ptr<SessionLoop>> loops;  // filled before the first session
 
     SessionsByAddress& addresses() { return addresses_; }
+    LiveSessions& live() { return parts_.live; }
 
     std::uint64_t next_session() { return ++last_session_; }
     std::atomic<unsigned> sessions{0};

@@ -233,6 +233,14 @@ void Session::settle() {
     }
     if (phase_ != Phase::closed) {
         want_events();
+        tell_meter();
+    }
+}
+
+void Session::tell_meter() {
+    if (meter_ != nullptr) {
+        meter_->read.store(out_.sent(), std::memory_order_relaxed);
+        meter_->written.store(bytes_written_, std::memory_order_relaxed);
     }
 }
 
@@ -324,6 +332,10 @@ void Session::close_now() {
                     .duration = std::chrono::duration_cast<std::chrono::microseconds>(
                         home_->loop().now() - began_),
                     .reason = closing_reason_});
+    if (const auto meter = std::exchange(meter_, nullptr)) {
+        meter->read.store(out_.sent(), std::memory_order_relaxed);
+        service_.live().end(*meter);
+    }
     filling_.reset();
     out_.drop();
     forget();
@@ -358,6 +370,10 @@ void Session::drain() {
 
 void Session::look_at_clock(EventLoop::Time now) {
     if (phase_ == Phase::closed) {
+        return;
+    }
+    if (meter_ != nullptr && meter_->ended.load(std::memory_order_relaxed)) {
+        abort("an operator has ended the session");
         return;
     }
     if ((phase_ == Phase::handshake || phase_ == Phase::tls) && !asking_ && now > deadline_) {

@@ -94,6 +94,7 @@ class Session final : private EventLoop::Watcher,
     void go_on();
     void flush();
     void settle();
+    void tell_meter();
     void want_events();
     void close_in_order(std::string reason);
     void linger();
@@ -128,6 +129,7 @@ class Session final : private EventLoop::Watcher,
     void begin_tls();
     void drive_tls();
     void begin_transmission();
+    void begin_meter();
     bool may_see(std::string_view disk) const;
     // For whom this session asks: who is connected, or whom its ticket names.
     const ClientIdentity& asker() const { return ticket_ ? ticket_->client : client_; }
@@ -223,6 +225,7 @@ class Session final : private EventLoop::Watcher,
     bool moving_ = false;  // to the disk's own loop
     bool at_end_ = false;  // the client has said or sent its last
     bool tls_waits_for_write_ = false;
+    std::shared_ptr<SessionMeter> meter_;  // null: no disk is open, or it is closed
     std::uint64_t bytes_written_ = 0;
     std::uint64_t payload_received_ = 0;
 };

@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include <cstring>
+#include <ctime>
 #include <utility>
 
 #include "catalog/disk_name.h"
@@ -517,6 +518,18 @@ void Session::drive_tls() {
     }
 }
 
+void Session::begin_meter() {
+    SessionReport facts;
+    facts.id = number_;
+    facts.disk = opened_disk_;
+    facts.export_name = opened_name_;
+    facts.client = asker().str();
+    facts.tls = client_.tls;
+    facts.since = std::time(nullptr);
+    facts.route = !disk_->traits().relayed ? "local" : disk_->is_near() ? "cache" : "relay";
+    meter_ = service_.live().begin(std::move(facts));
+}
+
 void Session::begin_transmission() {
     const auto& settled = handshake_->settled();
     wire::RequestReader::Contract contract;
@@ -534,6 +547,7 @@ void Session::begin_transmission() {
     style_ = settled.style;
     export_name_ = opened_name_;
     phase_ = Phase::transmission;
+    begin_meter();
     handshake_.reset();
     starved_ = input_.empty();
     service_.log().debug(

@@ -25,6 +25,7 @@
 #include "nbd-server/disk/part_file.h"
 #include "nbd-server/disk/private_directory.h"
 #include "nbd-server/server/audit_log.h"
+#include "nbd-server/server/console_door.h"
 #include "nbd-server/server/nbd_server.h"
 #include "nbd-server/server/process_limits.h"
 #include "nbd-server/server/server_log.h"
@@ -102,6 +103,9 @@ FileTrees trees_of(const ServerConfiguration& configuration, const FederationSet
     if (!configuration.log.audit.empty() && configuration.log.audit != "-") {
         add_tree(trees.writable, directory_of(configuration.log.audit));
     }
+    if (!configuration.http.users.empty()) {
+        add_tree(trees.readable, directory_of(configuration.http.users));
+    }
     if (!configuration.pid_file.empty()) {
         add_tree(trees.writable, directory_of(configuration.pid_file));
     }
@@ -170,6 +174,7 @@ class Program {
             return 1;
         }
         const int status = wait();
+        console_.reset();
         if (!server_->end_sessions()) {
             log_.error("some requests cannot be ended: look at the storage of the repositories");
             pid_file_.reset();
@@ -197,6 +202,10 @@ class Program {
         if (!sockets) {
             return std::unexpected(std::move(sockets.error()));
         }
+        auto http_sockets = open_listeners(configuration_.http.listen, {});
+        if (!http_sockets) {
+            return std::unexpected(std::move(http_sockets.error()));
+        }
         if (auto dropped = give_up_rights(); !dropped) {
             return dropped;
         }
@@ -218,6 +227,7 @@ class Program {
         if (auto opened = open_audit(); !opened) {
             return opened;
         }
+        FederationSettings checked = *settings;
         auto server = NbdServer::start(configuration_, std::move(*settings), std::move(*policy),
                                        log_, audit_.get());
         if (!server) {
@@ -225,6 +235,16 @@ class Program {
         }
         server_ = std::move(*server);
         pid_file_.emplace(configuration_.pid_file);
+        auto door = ConsoleDoor::start({.server = *server_,
+                                        .log = log_,
+                                        .audit = audit_.get(),
+                                        .configuration = configuration_,
+                                        .federation = std::move(checked),
+                                        .sockets = std::move(*http_sockets)});
+        if (!door) {
+            return std::unexpected(std::move(door.error()));
+        }
+        console_ = std::move(*door);
         say_where(*sockets);
         server_->listen(std::move(*sockets));
         if (client) {
@@ -356,6 +376,7 @@ class Program {
     std::optional<PidFile> pid_file_;
     std::unique_ptr<AuditLog> audit_;
     std::unique_ptr<NbdServer> server_;
+    std::unique_ptr<ConsoleDoor> console_;
 };
 
 int run(const std::vector<std::string>& words) {

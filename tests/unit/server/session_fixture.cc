@@ -282,6 +282,7 @@ void SessionTest::start(const ServerLimits& limits, AccessRules access) {
     service_ = std::make_unique<Service>(Service::Parts{.federation = *federation_,
                                                         .workers = *workers_,
                                                         .log = log_,
+                                                        .live = live_,
                                                         .server = "alpha",
                                                         .limits = limits},
                                          std::move(policy));

@@ -16,6 +16,7 @@
 #include <string>
 #include <vector>
 
+#include "catalog/memory_catalog.h"
 #include "nbd-server/server/service.h"
 #include "nbd-server/server/session.h"
 #include "tests/unit/disk/kept_log.h"
@@ -85,6 +86,7 @@ class FakeFederation final : public Federation {
                                        const Asker& asker) override;
     Result<Listing> exports(std::size_t limit, const std::string& after) override;
     RelayEngine& engine() override { return *engine_; }
+    Catalog& catalog() override { return catalog_; }
 
     // While it is closed nothing is opened or listed.
     void close_gate();
@@ -97,6 +99,7 @@ class FakeFederation final : public Federation {
     void pass_gate();
 
     std::unique_ptr<RelayEngine> engine_;
+    MemoryCatalog catalog_;
     std::mutex mutex_;  // guards all below
     std::condition_variable changed_;
     bool closed_ = false;
@@ -147,6 +150,7 @@ class SessionTest : public testing::Test {
     }
 
     KeptLog log_;
+    LiveSessions live_;
     std::unique_ptr<FakeFederation> federation_;
     std::unique_ptr<WorkerPool> workers_;
     std::unique_ptr<Service> service_;

@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// ServerConsole is what a server shows of itself and of the federation: the page, the JSON answers
+// below /api/v1/, and the metrics. It knows HTTP only as requests and answers; what it tells of
+// disks is what the command's --json tells, made by the same code.
+//
+// Lifetime: the parts outlive it, and it outlives the HttpServers that ask it. Threads: any.
+
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "catalog/catalog.h"
+#include "cli/invocation.h"
+#include "nbd-server/console/peer_watch.h"
+#include "nbd-server/http/http_message.h"
+#include "nbd-server/http/person.h"
+#include "nbd-server/http/session_report.h"
+
+namespace signpost {
+
+// Which disks somebody may see, as the access rules have it; empty: all.
+using Eyes = std::function<bool(std::string_view disk)>;
+
+class ServerConsole {
+   public:
+    // What it is told by the server. Called on any thread.
+    struct Parts {
+        Catalog& catalog;  // the server's own way to it
+        std::string server;
+        std::string uri;          // by which clients reach this server; empty: not known
+        std::string catalog_url;  // for answers that say where it is
+        PeerTls tls;              // towards other servers
+
+        bool asks_peers = true;  // now and then, for answers that say who can be reached
+
+        std::function<Eyes(const Person& person)> eyes;
+        std::function<std::vector<SessionReport>()> sessions;
+        std::function<bool(std::uint64_t id, const Person& by)> end_session;  // false: none such
+    };
+
+    explicit ServerConsole(Parts parts);
+
+    // CONTROL: it came by the socket that only who runs the server can open.
+    HttpAnswer answer(const HttpRequest& request, bool control);
+
+    // Answers that take long fail soon from now on.
+    void stop() { stopping_.store(true); }
+
+   private:
+    using Answerer = HttpAnswer (ServerConsole::*)(const HttpRequest& request,
+                                                   const Person& person);
+    struct Place {
+        std::string_view path;
+        Answerer answerer;
+    };
+    static const Place kPlaces[];
+
+    HttpAnswer page(const HttpRequest& request, const Person& person);
+    HttpAnswer disks(const HttpRequest& request, const Person& person);
+    HttpAnswer disk(const HttpRequest& request, const Person& person);
+    HttpAnswer explain(const HttpRequest& request, const Person& person);
+    HttpAnswer servers(const HttpRequest& request, const Person& person);
+    HttpAnswer status(const HttpRequest& request, const Person& person);
+    HttpAnswer sessions(const HttpRequest& request, const Person& person);
+    HttpAnswer doctor(const HttpRequest& request, const Person& person);
+    HttpAnswer end_session(const HttpRequest& request, const Person& person);
+
+    std::map<std::string, ProbeResult> peers() const;
+    std::unique_ptr<Catalog> catalog_for(const Person& person) const;
+    Options options_for(const Person& person) const;
+
+    const Parts parts_;
+    std::unique_ptr<PeerWatch> watch_;  // null: peers are not asked
+    std::atomic<bool> stopping_{false};
+    std::mutex slow_;  // held by what asks other servers: one at a time
+};
+
+}  // namespace signpost
