@@ -81,6 +81,54 @@ Result<DiskName> name_of(const HttpRequest& request) {
     return name;
 }
 
+void add_peers(MetricsText& text, const std::string& own,
+               const std::map<std::string, ProbeResult>& peers) {
+    text.family("peer_up", MetricsText::Kind::gauge, "Whether the server answered when asked.");
+    for (const auto& [server, probe] : peers) {
+        if (server != own) {
+            text.sample({{"peer", server}}, probe.answered ? 1 : 0);
+        }
+    }
+    text.family("peer_rtt_seconds", MetricsText::Kind::gauge, "How long the server took to greet.");
+    for (const auto& [server, probe] : peers) {
+        if (server != own && probe.answered) {
+            text.sample_seconds({{"peer", server}},
+                                static_cast<double>(probe.latency.count()) / 1e6);
+        }
+    }
+}
+
+void add_disks(MetricsText& text, const DiskCounts& counts, bool judged) {
+    using Kind = MetricsText::Kind;
+    text.family("catalog_disks", Kind::gauge, "Disks and restore points, by their best copy.");
+    for (const char* const state : {"ready", "copying", "stale", "damaged"}) {
+        const auto found = counts.by_state.find(state);
+        text.sample({{"state", state}}, found == counts.by_state.end() ? 0 : found->second);
+    }
+    text.family("catalog_copies", Kind::gauge, "Copies that a server holds.");
+    for (const auto& [server, count] : counts.by_server) {
+        text.sample({{"server", server}}, count);
+    }
+    text.gauge("disks_single_copy", "Disks and restore points with one ready copy.",
+               counts.single_copy);
+    text.gauge("disks_unreachable", "Those without a ready copy on a server that answers.",
+               counts.unreachable);
+    text.gauge("disks_with_points", "Disks that have restore points.", counts.with_points);
+    if (counts.stalest != 0) {
+        text.gauge("stalest_disk_timestamp_seconds",
+                   "The newest restore point of the disk whose newest one is oldest.",
+                   static_cast<std::uint64_t>(std::max<std::int64_t>(counts.stalest, 0)));
+    }
+    if (judged) {
+        text.gauge("disks_stale", "Disks whose newest restore point is older than stale-after.",
+                   counts.stale);
+    }
+    text.gauge("census_timestamp_seconds", "When the disks were last counted.",
+               static_cast<std::uint64_t>(counts.counted_at));
+    text.family("census_duration_seconds", Kind::gauge, "How long it took to count them.");
+    text.sample_seconds({}, static_cast<double>(counts.duration.count()) / 1e6);
+}
+
 HttpAnswer bad_question(const Error& error) {
     return failed(ExitCode::usage, error.message);
 }
@@ -96,16 +144,32 @@ const ServerConsole::Place ServerConsole::kPlaces[] = {
     {"/api/v1/status", &ServerConsole::status},
     {"/api/v1/sessions", &ServerConsole::sessions},
     {"/api/v1/doctor", &ServerConsole::doctor},
+    {"/api/v1/login", &ServerConsole::login},
+    {"/api/v1/logout", &ServerConsole::logout},
+    {"/metrics", &ServerConsole::metrics},
 };
 
 ServerConsole::ServerConsole(Parts parts)
-    : parts_(std::move(parts)),
-      watch_(parts_.asks_peers ? std::make_unique<PeerWatch>(PeerWatch::Settings{
-                                     .catalog = parts_.catalog, .tls = parts_.tls})
-                               : nullptr) {}
+    : parts_(std::move(parts)), sign_in_({.users = parts_.users}) {
+    if (parts_.watches) {
+        watch_ = std::make_unique<PeerWatch>(
+            PeerWatch::Settings{.catalog = parts_.catalog, .tls = parts_.tls});
+        census_ = std::make_unique<DiskCensus>(
+            DiskCensus::Settings{.catalog = parts_.catalog,
+                                 .stale_after = parts_.stale_after,
+                                 .is_down = [this](const std::string& server) {
+                                     const auto peers = watch_->all();
+                                     const auto found = peers.find(server);
+                                     return found != peers.end() && !found->second.answered;
+                                 }});
+    }
+}
 
 HttpAnswer ServerConsole::answer(const HttpRequest& request, bool control) {
-    const Person person{.socket = request.socket, .tls = request.tls, .runs_server = control};
+    const Person person{.user = sign_in_.user_of(request.cookie),
+                        .socket = request.socket,
+                        .tls = request.tls,
+                        .runs_server = control};
     if (request.cross_site && request.path != "/") {
         return failed(ExitCode::denied, "another site's page may not ask this");
     }
@@ -206,8 +270,7 @@ HttpAnswer ServerConsole::explain(const HttpRequest& request, const Person& pers
     if (!name) {
         return bad_question(name.error());
     }
-    return of_verb(
-        run_captured(options_for(person), ExplainVerb{std::move(*name), false}));
+    return of_verb(run_captured(options_for(person), ExplainVerb{std::move(*name), false}));
 }
 
 HttpAnswer ServerConsole::servers(const HttpRequest& /*request*/, const Person& /*person*/) {
@@ -248,6 +311,7 @@ HttpAnswer ServerConsole::status(const HttpRequest& /*request*/, const Person& p
     return good(status_answer(status_json(report), {.server = parts_.server,
                                                     .version = SIGNPOST_VERSION,
                                                     .user = person.user,
+                                                    .sign_in = sign_in_.possible(),
                                                     .rules = static_cast<bool>(parts_.eyes(person)),
                                                     .sessions = parts_.sessions().size()}));
 }
@@ -264,6 +328,53 @@ HttpAnswer ServerConsole::sessions(const HttpRequest& /*request*/, const Person&
 HttpAnswer ServerConsole::doctor(const HttpRequest& /*request*/, const Person& person) {
     const std::lock_guard lock(slow_);
     return of_verb(run_captured(options_for(person), DoctorVerb{}));
+}
+
+HttpAnswer ServerConsole::login(const HttpRequest& request, const Person& person) {
+    if (!sign_in_.possible()) {
+        return failed(ExitCode::no_such_disk,
+                      "nobody can sign in here: see http-users in signpost.toml(5)");
+    }
+    if (!request.basic) {
+        return {.status = 401, .body = error_answer("send a user and a password", 7)};
+    }
+    auto secret = sign_in_.enter(*request.basic, parts_.address(person));
+    parts_.signed_in(person, request.basic->user, secret.has_value());
+    if (!secret) {
+        const bool denied = secret.error().code == Errc::denied;
+        return {.status = denied ? 401u : 429u,
+                .body = error_answer(secret.error().message, denied ? 7 : 1)};
+    }
+    HttpAnswer answer = good("{}\n");
+    answer.set_cookie = fmt::format("{}={}; Path=/; Max-Age=86400; HttpOnly; SameSite=Strict{}",
+                                    kSessionCookie, *secret, request.tls ? "; Secure" : "");
+    return answer;
+}
+
+HttpAnswer ServerConsole::logout(const HttpRequest& request, const Person& /*person*/) {
+    sign_in_.leave(request.cookie);
+    HttpAnswer answer = good("{}\n");
+    answer.set_cookie = fmt::format("{}=; Path=/; Max-Age=0; HttpOnly; SameSite=Strict{}",
+                                    kSessionCookie, request.tls ? "; Secure" : "");
+    return answer;
+}
+
+HttpAnswer ServerConsole::metrics(const HttpRequest& /*request*/, const Person& /*person*/) {
+    MetricsText text;
+    text.family("build_info", MetricsText::Kind::gauge, "What runs here; always 1.");
+    text.sample({{"version", SIGNPOST_VERSION}, {"server", parts_.server}}, 1);
+    text.gauge("catalog_up", "Whether the catalog answers.",
+               parts_.catalog.change_sequence().has_value() ? 1 : 0);
+    parts_.add_metrics(text);
+    if (parts_.certificate_end != 0) {
+        text.gauge("certificate_expiry_timestamp_seconds", "When this server's certificate ends.",
+                   static_cast<std::uint64_t>(parts_.certificate_end));
+    }
+    add_peers(text, parts_.server, peers());
+    if (const auto counts = census_ ? census_->counts() : std::nullopt) {
+        add_disks(text, *counts, parts_.stale_after.count() > 0);
+    }
+    return {.type = MetricsText::kType, .body = text.str()};
 }
 
 HttpAnswer ServerConsole::end_session(const HttpRequest& request, const Person& person) {

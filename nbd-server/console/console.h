@@ -18,10 +18,13 @@
 
 #include "catalog/catalog.h"
 #include "cli/invocation.h"
+#include "nbd-server/console/disk_census.h"
 #include "nbd-server/console/peer_watch.h"
 #include "nbd-server/http/http_message.h"
+#include "nbd-server/http/metrics_text.h"
 #include "nbd-server/http/person.h"
 #include "nbd-server/http/session_report.h"
+#include "nbd-server/http/sign_in.h"
 
 namespace signpost {
 
@@ -38,9 +41,15 @@ class ServerConsole {
         std::string catalog_url;  // for answers that say where it is
         PeerTls tls;              // towards other servers
 
-        bool asks_peers = true;  // now and then, for answers that say who can be reached
+        bool watches = true;  // peers and disks, now and then, for what nobody waits for
 
         std::function<Eyes(const Person& person)> eyes;
+        std::function<void(MetricsText& text)> add_metrics;
+        std::int64_t certificate_end = 0;     // seconds since 1970; 0: there is none
+        std::chrono::seconds stale_after{0};  // of restore points; 0: not judged
+        std::string users = {};               // file of who may sign in; empty: nobody
+        std::function<std::string(const Person& person)> address;
+        std::function<void(const Person& person, const std::string& user, bool good)> signed_in;
         std::function<std::vector<SessionReport>()> sessions;
         std::function<bool(std::uint64_t id, const Person& by)> end_session;  // false: none such
     };
@@ -70,6 +79,9 @@ class ServerConsole {
     HttpAnswer status(const HttpRequest& request, const Person& person);
     HttpAnswer sessions(const HttpRequest& request, const Person& person);
     HttpAnswer doctor(const HttpRequest& request, const Person& person);
+    HttpAnswer metrics(const HttpRequest& request, const Person& person);
+    HttpAnswer login(const HttpRequest& request, const Person& person);
+    HttpAnswer logout(const HttpRequest& request, const Person& person);
     HttpAnswer end_session(const HttpRequest& request, const Person& person);
 
     std::map<std::string, ProbeResult> peers() const;
@@ -77,7 +89,9 @@ class ServerConsole {
     Options options_for(const Person& person) const;
 
     const Parts parts_;
-    std::unique_ptr<PeerWatch> watch_;  // null: peers are not asked
+    SignIn sign_in_;
+    std::unique_ptr<PeerWatch> watch_;    // null: peers are not asked
+    std::unique_ptr<DiskCensus> census_;  // null: disks are not counted
     std::atomic<bool> stopping_{false};
     std::mutex slow_;  // held by what asks other servers: one at a time
 };

@@ -101,6 +101,21 @@ class LiveFederation final : public Federation {
     RelayEngine& engine() override { return *parts_.engine; }
     Catalog& catalog() override { return *parts_.catalog; }
 
+    FederationFigures figures() override {
+        FederationFigures figures;
+        figures.lookups = lookups_.read();
+        figures.helpers = parts_.helpers ? parts_.helpers->running() : 0;
+        figures.last_scan = parts_.publisher ? parts_.publisher->last_scan() : 0;
+        if (parts_.cache) {
+            const auto& commons = parts_.cache->commons();
+            figures.has_cache = true;
+            figures.cache_hit = commons.hit;
+            figures.cache_fetched = commons.fetched;
+            figures.cache_bytes = commons.bytes;
+        }
+        return figures;
+    }
+
    private:
     Result<std::shared_ptr<Disk>> open_uncounted(const std::string& export_name, bool writable,
                                                  const Asker& asker) {
@@ -303,7 +318,9 @@ class LiveFederation final : public Federation {
 
     Result<std::shared_ptr<Disk>> open_relayed(const DiskName& disk, bool writable,
                                                const Asker& asker) {
+        const auto began = std::chrono::steady_clock::now();
         auto plan = planner_.plan(disk, writable, asker);
+        lookups_.count_shared(std::chrono::steady_clock::now() - began);
         if (!plan) {
             return std::unexpected(plan.error());
         }
@@ -365,6 +382,7 @@ class LiveFederation final : public Federation {
     OwnImages own_images_;
     SharedDisks disks_;
     BootWatches watches_;
+    Histogram lookups_;
 };
 
 }  // namespace

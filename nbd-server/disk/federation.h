@@ -18,6 +18,7 @@
 #include "nbd-server/disk/cache_settings.h"
 #include "nbd-server/disk/digest_settings.h"
 #include "nbd-server/disk/disk.h"
+#include "nbd-server/disk/histogram.h"
 #include "nbd-server/disk/log.h"
 #include "nbd-server/disk/relay_engine.h"
 #include "nbd-server/disk/repository.h"
@@ -76,6 +77,17 @@ struct Asker {
     std::function<bool(const DiskName& point)> may_open = {};
 };
 
+// What is counted below the sessions.
+struct FederationFigures {
+    DurationCounts lookups;  // where a disk is that is not this server's
+    bool has_cache = false;
+    std::uint64_t cache_hit = 0;  // bytes
+    std::uint64_t cache_fetched = 0;
+    std::uint64_t cache_bytes = 0;
+    unsigned helpers = 0;
+    std::int64_t last_scan = 0;  // when the repositories were looked through; 0: not yet, or none
+};
+
 class Federation {
    public:
     Federation() = default;
@@ -102,6 +114,8 @@ class Federation {
 
     // This server's way to the catalog, for looking: what it remembers when that is away.
     virtual Catalog& catalog() = 0;
+
+    virtual FederationFigures figures() { return {}; }
 
     // Whose loops the relayed disks live on.
     virtual RelayEngine& engine() = 0;

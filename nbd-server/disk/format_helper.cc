@@ -90,6 +90,11 @@ class QemuHelpers final : public FormatHelpers {
     Result<std::shared_ptr<Disk>> open(OpenImage image,
                                        std::function<Result<void>()> before_first_write) override;
 
+    unsigned running() override {
+        const std::lock_guard lock(mutex_);
+        return static_cast<unsigned>(table_.size());
+    }
+
     void release(const std::string& key);
 
    private:

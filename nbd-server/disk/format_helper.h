@@ -38,6 +38,9 @@ class FormatHelpers {
     // names the package), unavailable when the cap is reached or it did not start.
     virtual Result<std::shared_ptr<Disk>> open(
         OpenImage image, std::function<Result<void>()> before_first_write) = 0;
+
+    // Images that have a helper now, in use or kept warm.
+    virtual unsigned running() { return 0; }
 };
 
 std::unique_ptr<FormatHelpers> make_format_helpers(FormatHelperSettings settings,

@@ -14,6 +14,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
+#include <ctime>
 #include <thread>
 #include <utility>
 
@@ -55,6 +56,7 @@ class LivePublisher final : public Publisher {
         return held_.names_beginning(prefix);
     }
     std::uint64_t publications() const override { return feed_.publications(); }
+    std::int64_t last_scan() const override { return last_scan_; }
 
    private:
     void run() {
@@ -102,6 +104,7 @@ class LivePublisher final : public Publisher {
         auto found = repositories_.scan(scan_options());
         if (found.ended) {
             held_.replace(std::move(found));
+            last_scan_ = std::time(nullptr);
         }
         const auto now = Clock::now();
         earliest_scan_ = now + std::max<Clock::duration>(kShortestRescan, 4 * (now - start));
@@ -206,6 +209,7 @@ class LivePublisher final : public Publisher {
     Log& log_;
     const UniqueFd stop_event_;
     std::atomic<bool> stopping_{false};
+    std::atomic<std::int64_t> last_scan_{0};
 
     // The thread's own.
     TreeWatch watch_;

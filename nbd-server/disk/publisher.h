@@ -45,6 +45,9 @@ class Publisher {
     // Those of them that begin with PREFIX.
     virtual std::vector<DiskName> names_beginning(std::string_view prefix) const = 0;
 
+    // When the repositories were last looked through to the end, in seconds since 1970; 0: not yet.
+    virtual std::int64_t last_scan() const { return 0; }
+
     // Grows whenever the catalog has been told something.
     virtual std::uint64_t publications() const = 0;
 };

@@ -146,6 +146,7 @@ class RelayCore final : private UpstreamLink::Owner,
         std::chrono::milliseconds hedge{};  // at the last tick
         bool left = false;  // as a spare, or named no longer: only while nobody else can serve
         bool reported_down = false;
+        bool lost = false;           // a lane that was in use has ended, and none was ready since
         bool unknown_there = false;  // the server says that it has no such export
         bool untrue = false;         // the image there is not of the size that the catalog says
         bool changed = false;        // the image there is not the one that the content is held to

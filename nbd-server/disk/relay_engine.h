@@ -65,6 +65,9 @@ struct RelaySettings {
     // which; empty: the first). Called on the loops. Empty: nobody wants to know.
     std::function<void(const DiskName& disk, const std::string& server, const std::string& before)>
         moved;
+
+    // Told of a server whose connection was lost in use, and is there again. As above.
+    std::function<void(const std::string& server)> reconnected;
 };
 
 class EventLoop;

@@ -258,6 +258,9 @@ void RelayCore::link_ready(UpstreamLink& link) {
         services_.log.info(
             fmt::format("disk {}: {} answers again", plan_.disk.str(), route.name()));
     }
+    if (std::exchange(route.lost, false) && services_.settings.reconnected) {
+        services_.settings.reconnected(route.upstream.location.server);
+    }
     lane.ready = true;
     lane.ready_since = lane.last_used = lane.last_wanted = services_.loop.now();
     lane.samples.emplace_back(lane.ready_since, link.bytes_received());
@@ -343,6 +346,7 @@ void RelayCore::link_failed(UpstreamLink& link, LinkError error, const std::stri
     } else {
         breaker(route).failed(services_.loop.now());
         if (was_ready) {
+            route.lost = true;
             hasten_others(route);
         }
         report_down(route, reason);

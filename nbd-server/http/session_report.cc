@@ -57,6 +57,21 @@ std::string sessions_json(std::string_view server, const std::vector<SessionRepo
     return json.dump(2, ' ', true, Json::error_handler_t::replace) + "\n";
 }
 
+std::string session_lines(const std::vector<SessionReport>& sessions) {
+    std::string lines;
+    for (const SessionReport& session : sessions) {
+        lines += session_json(session).dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
+    }
+    return lines;
+}
+
+std::string error_of_answer(std::string_view text) {
+    const Json json = Json::parse(text, nullptr, false);
+    const auto found = json.is_object() ? json.find("error") : json.end();
+    return json.is_object() && found != json.end() && found->is_string() ? found->get<std::string>()
+                                                                         : "";
+}
+
 Result<SessionsAnswer> parse_sessions(std::string_view text) {
     if (text.size() > kMaxAnswer) {
         return fail(Errc::invalid, "the server's answer is too long");

@@ -39,6 +39,9 @@ struct SessionReport {
 // `{"server": …, "sample_seconds": 5, "sessions": […]}`, in ASCII, indented.
 std::string sessions_json(std::string_view server, const std::vector<SessionReport>& sessions);
 
+// One session a line.
+std::string session_lines(const std::vector<SessionReport>& sessions);
+
 struct SessionsAnswer {
     std::string server;
     std::vector<SessionReport> sessions;
@@ -46,5 +49,8 @@ struct SessionsAnswer {
 
 // Of what a server has said, which need not be one of ours: invalid.
 Result<SessionsAnswer> parse_sessions(std::string_view json);
+
+// The sentence of an answer that is an error; empty: it has none.
+std::string error_of_answer(std::string_view json);
 
 }  // namespace signpost

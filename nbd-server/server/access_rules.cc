@@ -48,8 +48,9 @@ bool fits_network(const std::vector<IpNetwork>& networks, const ClientIdentity& 
 // From the cheapest to the dearest.
 bool fits(const AccessRule& rule, const ClientIdentity& client, std::string_view disk) {
     return fits_network(rule.network, client) && fits_uid(rule.uid, client) &&
-           fits_name(rule.psk, client.psk) && fits_name(rule.dn, client.dn) &&
-           fits_sans(rule.san, client.sans) && (rule.disk.empty() || any_matches(rule.disk, disk));
+           fits_name(rule.user, client.user) && fits_name(rule.psk, client.psk) &&
+           fits_name(rule.dn, client.dn) && fits_sans(rule.san, client.sans) &&
+           (rule.disk.empty() || any_matches(rule.disk, disk));
 }
 
 std::size_t character_length(std::string_view text, std::size_t at) {
@@ -130,7 +131,8 @@ Result<void> check_network(const AccessRule& rule) {
     if (rule.network.size() > AccessRules::kMaxPatterns) {
         return bad_rule(fmt::format("cidr: at most {} networks", AccessRules::kMaxPatterns));
     }
-    const bool alone = rule.dn.empty() && rule.san.empty() && rule.psk.empty() && rule.uid.empty();
+    const bool alone = rule.dn.empty() && rule.san.empty() && rule.psk.empty() &&
+                       rule.uid.empty() && rule.user.empty();
     if (!rule.network.empty() && alone && rule.right != Right::deny) {
         return bad_rule(
             "cidr alone lets nobody in, for an address proves nothing: add dn, san or psk");
@@ -211,11 +213,12 @@ Access decide(const AccessRules& rules, const ClientIdentity& client, std::strin
 }
 
 Result<AccessRule> checked_rule(AccessRule rule) {
-    const std::array<std::pair<std::string_view, const Patterns*>, 5> conditions{
+    const std::array<std::pair<std::string_view, const Patterns*>, 6> conditions{
         {{"dn", &rule.dn},
          {"san", &rule.san},
          {"psk", &rule.psk},
          {"uid", &rule.uid},
+         {"user", &rule.user},
          {"disk", &rule.disk}}};
     for (const auto& [name, patterns] : conditions) {
         if (auto sound = check_patterns(name, *patterns); !sound) {

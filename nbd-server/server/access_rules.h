@@ -40,6 +40,7 @@ struct AccessRule {
     std::vector<std::string> san = {};  // "uri:…", "ip:…", "email:…", "dns:…"; without prefix: dns
     std::vector<std::string> psk = {};  // user of the pre-shared key
     std::vector<std::string> uid = {};  // of a client on this machine, over a Unix socket; a number
+    std::vector<std::string> user = {};   // who signed in at the console; nobody over NBD
     std::vector<IpNetwork> network = {};  // `cidr`: only together with one of the above, or to deny
     std::vector<std::string> disk = {};   // disk names; without `local:`
     Right right = Right::deny;

@@ -86,6 +86,9 @@ std::string ClientIdentity::str() const {
     if (!psk.empty()) {
         text += fmt::format(" psk {}", escaped(psk));
     }
+    if (!user.empty()) {
+        text += fmt::format(" user {}", escaped(user));
+    }
     if (!via.empty()) {
         text += fmt::format(" via {}", escaped(via));
     }
@@ -114,7 +117,7 @@ void add_client(JsonLine& line, const ClientIdentity& client) {
             .add("pid", std::int64_t{client.local->pid});
     }
     line.add("tls", std::int64_t{client.tls ? 1 : 0});
-    line.add_if("dn", client.dn).add_if("psk", client.psk);
+    line.add_if("dn", client.dn).add_if("psk", client.psk).add_if("user", client.user);
     if (!client.sans.empty()) {
         line.add("sans", client.sans);
     }

@@ -60,10 +60,11 @@ struct LogSettings {
 struct HttpDoor {
     static constexpr std::uint16_t kDefaultPort = 10880;
 
-    std::vector<ListenAddress> listen;  // TCP; empty: nobody is served
-    std::vector<std::string> hosts;     // names that it is called by, beside those that it knows
-    std::string users;                  // file of who may sign in; empty: nobody
-    bool plain = false;                 // without TLS on addresses that others reach, too
+    std::vector<ListenAddress> listen;    // TCP; empty: nobody is served
+    std::vector<std::string> hosts;       // names that it is called by, beside those that it knows
+    std::string users;                    // file of who may sign in; empty: nobody
+    std::chrono::seconds stale_after{0};  // a newest restore point older than that; 0: not judged
+    bool plain = false;                   // without TLS on addresses that others reach, too
 };
 
 struct ServerConfiguration {

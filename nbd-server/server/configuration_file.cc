@@ -26,8 +26,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::array<std::string_view, 7> kRuleKeys{"dn",   "san",  "psk",  "uid",
-                                                    "cidr", "disk", "right"};
+constexpr std::array<std::string_view, 8> kRuleKeys{"dn",   "san",  "psk",  "uid",
+                                                    "user", "cidr", "disk", "right"};
 
 // What a value of TOML is, for people.
 std::string_view type_name(const toml::node& node) {
@@ -271,10 +271,11 @@ void Reader::read_rule(const toml::table& table, std::vector<AccessRule>& rules)
             sound = read_condition(name, node, rule) && sound;
         } else {
             const auto likely = likely_word(name.substr(0, 64), kRuleKeys);
-            mistake(key.source(), fmt::format("unknown key {} in [[access]]{}", escaped(name, 64),
-                                              likely ? fmt::format("; did you mean {}?", *likely)
-                                                     : "; it has dn, san, psk, uid, cidr, disk "
-                                                       "and right"));
+            mistake(key.source(),
+                    fmt::format("unknown key {} in [[access]]{}", escaped(name, 64),
+                                likely ? fmt::format("; did you mean {}?", *likely)
+                                       : "; it has dn, san, psk, uid, user, cidr, disk "
+                                         "and right"));
             sound = false;
         }
     }
@@ -296,11 +297,12 @@ bool Reader::read_condition(std::string_view name, const toml::node& node, Acces
     if (name == "cidr") {
         return read_networks(node, rule);
     }
-    auto& patterns = name == "dn"    ? rule.dn
-                     : name == "san" ? rule.san
-                     : name == "psk" ? rule.psk
-                     : name == "uid" ? rule.uid
-                                     : rule.disk;
+    auto& patterns = name == "dn"     ? rule.dn
+                     : name == "san"  ? rule.san
+                     : name == "psk"  ? rule.psk
+                     : name == "uid"  ? rule.uid
+                     : name == "user" ? rule.user
+                                      : rule.disk;
     if (const auto* number = name == "uid" ? node.as_integer() : nullptr) {
         patterns.push_back(fmt::format("{}", number->get()));
         return true;

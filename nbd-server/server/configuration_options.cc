@@ -144,7 +144,7 @@ void ConfigurationDraft::finish_tls() {
 
 void ConfigurationDraft::finish_http() {
     const HttpDoor& http = configuration.http;
-    for (const std::string_view key : {"http-host", "http-users", "http-plain"}) {
+    for (const std::string_view key : {"http-host", "http-users", "http-plain", "stale-after"}) {
         if (places_.contains(key) && http.listen.empty()) {
             add_mistake(place_of(key),
                         fmt::format("{}: it is about the console; give http, too", key));

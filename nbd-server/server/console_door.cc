@@ -14,6 +14,7 @@
 #include <utility>
 
 #include "nbd-server/disk/tls_files.h"
+#include "nbd-server/server/server_metrics.h"
 
 namespace signpost {
 
@@ -105,8 +106,19 @@ ConsoleDoor::ConsoleDoor(Parts parts) : parts_(std::move(parts)) {
         .catalog_url =
             federation.catalog_url.empty() ? default_catalog_url() : federation.catalog_url,
         .tls = peer_tls(federation.relay.tls),
-        .asks_peers = !parts_.sockets.empty(),
+        .watches = !parts_.sockets.empty(),
         .eyes = [this](const Person& person) { return eyes_of(person); },
+        .add_metrics = [this](MetricsText& text) { add_server_metrics(text, parts_.server); },
+        .certificate_end = certificate_end(parts_.configuration.tls),
+        .stale_after = parts_.configuration.http.stale_after,
+        .users = parts_.configuration.http.users,
+        .address =
+            [](const Person& person) {
+                const auto client = identity_of_socket(person.socket);
+                return client.address ? client.address->str() : std::string();
+            },
+        .signed_in = [this](const Person& person, const std::string& user,
+                            bool well) { note_sign_in(person, user, well); },
         .sessions = [this] { return parts_.server.live().reports(); },
         .end_session = [this](std::uint64_t id, const Person& by) { return end_session(id, by); }});
     sampler_ = std::thread([this] { keep_samples(); });
@@ -188,6 +200,7 @@ Eyes ConsoleDoor::eyes_of(const Person& person) const {
     }
     ClientIdentity client = identity_of_socket(person.socket);
     client.tls = person.tls;
+    client.user = person.user;
     return [policy = std::move(policy), client = std::move(client)](std::string_view disk) {
         return decide(policy->access, client, disk).right != Right::deny;
     };
@@ -203,6 +216,17 @@ bool ConsoleDoor::end_session(std::uint64_t id, const Person& by) {
         }
     }
     return ended;
+}
+
+void ConsoleDoor::note_sign_in(const Person& person, const std::string& user, bool well) {
+    ClientIdentity client = identity_of_socket(person.socket);
+    parts_.log.info(fmt::format("console: {} {} as {}", client.str(),
+                                well ? "signed in" : "could not sign in", escaped(user)));
+    if (parts_.audit != nullptr) {
+        client.user = user;
+        parts_.audit->write(
+            {.op = "sign-in", .client = &client, .right = well ? "allowed" : "deny"});
+    }
 }
 
 void ConsoleDoor::keep_samples() {

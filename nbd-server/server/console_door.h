@@ -43,6 +43,7 @@ class ConsoleDoor {
     Result<void> open_http();
     Result<void> open_control();
     Eyes eyes_of(const Person& person) const;
+    void note_sign_in(const Person& person, const std::string& user, bool well);
     bool end_session(std::uint64_t id, const Person& by);
     void keep_samples();
 

@@ -16,6 +16,7 @@ std::shared_ptr<SessionMeter> LiveSessions::begin(SessionReport facts) {
     meter->facts = std::move(facts);
     const std::lock_guard lock(mutex_);
     sessions_[meter->facts.id] = {.meter = meter};
+    ++opens_[{meter->facts.route, "ok"}];
     return meter;
 }
 
@@ -40,6 +41,30 @@ void LiveSessions::relayed_from(const std::string& disk, const std::string& peer
     if (peers_.size() < kMaxPeersKnown || peers_.contains(disk)) {
         peers_[disk] = peer;
     }
+}
+
+void LiveSessions::reconnected(const std::string& peer) {
+    const std::lock_guard lock(mutex_);
+    ++reconnects_[peer];
+}
+
+void LiveSessions::refused(Errc why) {
+    const char* const result = why == Errc::not_found     ? "not_found"
+                               : why == Errc::denied      ? "denied"
+                               : why == Errc::unavailable ? "unavailable"
+                                                          : "error";
+    const std::lock_guard lock(mutex_);
+    ++opens_[{"none", result}];
+}
+
+LiveSessions::Opens LiveSessions::opens() const {
+    const std::lock_guard lock(mutex_);
+    return opens_;
+}
+
+LiveSessions::Peers LiveSessions::reconnects() const {
+    const std::lock_guard lock(mutex_);
+    return reconnects_;
 }
 
 std::string LiveSessions::peer_of(const SessionReport& facts) const {

@@ -35,6 +35,9 @@ class LiveSessions {
    public:
     // Bytes that clients have had, by route and peer, of sessions that are no more, too.
     using Bytes = std::map<std::pair<std::string, std::string>, std::uint64_t>;
+    // By route and result.
+    using Opens = std::map<std::pair<std::string, std::string>, std::uint64_t>;
+    using Peers = std::map<std::string, std::uint64_t>;
 
     LiveSessions() = default;
     LiveSessions(const LiveSessions&) = delete;
@@ -46,10 +49,18 @@ class LiveSessions {
     // DISK is relayed from PEER from now on.
     void relayed_from(const std::string& disk, const std::string& peer);
 
+    // A relay's connection to PEER was lost in use, and is there again.
+    void reconnected(const std::string& peer);
+
+    // A client has asked for a disk in vain.
+    void refused(Errc why);
+
     // In the order in which they began.
     std::vector<SessionReport> reports();
     std::size_t count() const;
     Bytes bytes_read();
+    Opens opens() const;
+    Peers reconnects() const;
 
     // False: there is none of that number.
     bool kill(std::uint64_t id);
@@ -72,6 +83,8 @@ class LiveSessions {
     std::map<std::uint64_t, Entry> sessions_;   // by number
     std::map<std::string, std::string> peers_;  // by disk; of those that are relayed now
     Bytes bytes_;
+    Opens opens_;
+    Peers reconnects_;
 };
 
 }  // namespace signpost

@@ -77,6 +77,9 @@ Result<std::unique_ptr<NbdServer>> NbdServer::start(const ServerConfiguration& c
                           .reason = before});
         }
     };
+    settings.relay.reconnected = [&live = server->live_](const std::string& peer) {
+        live.reconnected(peer);
+    };
     if (audit != nullptr) {
         settings.writers.told = [audit](const WriterEvent& event) {
             audit->write({.op = "writer",

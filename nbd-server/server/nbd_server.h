@@ -51,6 +51,12 @@ class NbdServer final : private Listener::Owner {
     // Of any thread.
     LiveSessions& live() { return live_; }
     Federation& federation() { return *federation_; }
+    template <class Fn>
+    void each_loop_counts(Fn fn) const {
+        for (const auto& sessions : service_->loops) {
+            fn(sessions->counts());
+        }
+    }
     std::shared_ptr<const Policy> policy() const { return service_->policy(); }
 
    private:

@@ -7,6 +7,7 @@
 
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <map>
@@ -31,10 +32,11 @@ struct Operation {
     std::unique_ptr<std::byte[]> memory;
     MemoryBudget::Share share;
 
-    std::uint32_t filled = 0;     // of a write's payload
-    std::uint64_t chosen = 0;     // contexts of a BLOCK_STATUS, a bit each
-    int error = 0;                // once ended
-    std::vector<Extent> extents;  // of a BLOCK_STATUS
+    std::uint32_t filled = 0;  // of a write's payload
+    std::uint64_t chosen = 0;  // contexts of a BLOCK_STATUS, a bit each
+    int error = 0;             // once ended
+    std::chrono::steady_clock::time_point began{};
+    std::vector<Extent> extents;                             // of a BLOCK_STATUS
     std::map<std::string, std::vector<Extent>> differences;  // of it, by kDiffPrefix context
     std::vector<ReadPart> parts;  // of a read that has to be sent in one chunk
 };

@@ -96,9 +96,8 @@ Result<void> set_http(Draft& draft, Text text) {
         listen.clear();
         return {};
     }
-    auto address =
-        ListenAddress::parse(text == "on" ? fmt::format("127.0.0.1:{}", HttpDoor::kDefaultPort)
-                                          : std::string(text));
+    auto address = ListenAddress::parse(
+        text == "on" ? fmt::format("127.0.0.1:{}", HttpDoor::kDefaultPort) : std::string(text));
     if (!address) {
         return std::unexpected(std::move(address.error()));
     }
@@ -269,6 +268,11 @@ constexpr std::array kOptions{
                "who may sign in at the console: NAME:HASH lines, as htpasswd -B makes them",
                [](Draft& draft, Text text) {
                    return store_path(draft, draft.configuration.http.users, text);
+               }},
+    OptionInfo{"stale-after", "stale-after", text, "AGE", kDoors,
+               "metrics count disks whose newest restore point is older, as 3d (default: off)",
+               [](Draft& draft, Text text) {
+                   return store(draft.configuration.http.stale_after, parse_scrub(text));
                }},
     OptionInfo{"http-plain", "http-plain", truth, "", kDoors,
                "serve the console without TLS where others can listen, too (default: false)",

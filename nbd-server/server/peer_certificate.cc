@@ -144,4 +144,21 @@ Result<TlsPeer> peer_of_certificate(gnutls_session_t session) {
     return TlsPeer{std::move(*dn), std::move(*sans), {}};
 }
 
+std::int64_t certificate_end(const ServerTlsSettings& settings) {
+    const auto file = settings.certificates.empty()
+                          ? Result<TlsSecret>(fail(Errc::not_found, ""))
+                          : read_tls_file(settings.certificates + "/server-cert.pem");
+    gnutls_x509_crt_t certificate = nullptr;
+    if (!file || gnutls_x509_crt_init(&certificate) < 0) {
+        return 0;
+    }
+    const std::string& bytes = file->bytes();
+    const gnutls_datum_t data{reinterpret_cast<unsigned char*>(const_cast<char*>(bytes.data())),
+                              static_cast<unsigned>(bytes.size())};
+    const bool good = gnutls_x509_crt_import(certificate, &data, GNUTLS_X509_FMT_PEM) == 0;
+    const std::int64_t end = good ? gnutls_x509_crt_get_expiration_time(certificate) : 0;
+    gnutls_x509_crt_deinit(certificate);
+    return std::max<std::int64_t>(end, 0);
+}
+
 }  // namespace signpost

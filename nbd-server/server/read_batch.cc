@@ -43,7 +43,9 @@ void ReadBatch::finish() {
     if (reads_.empty()) {
         return;
     }
-    if (!content_holds()) {
+    const bool good = content_holds();
+    session_.home_->counts().count(Op::read, session_.route_, {}, good, reads_.size());
+    if (!good) {
         for (const wire::Request& request : reads_) {
             session_.reply_error(request, wire::kErrorIo, "the image has changed");
         }

@@ -225,6 +225,7 @@ class Session final : private EventLoop::Watcher,
     bool moving_ = false;  // to the disk's own loop
     bool at_end_ = false;  // the client has said or sent its last
     bool tls_waits_for_write_ = false;
+    SessionRoute route_ = SessionRoute::local;
     std::shared_ptr<SessionMeter> meter_;  // null: no disk is open, or it is closed
     std::uint64_t bytes_written_ = 0;
     std::uint64_t payload_received_ = 0;

@@ -363,6 +363,7 @@ void Session::accept() {
 
 // What the client may not see and what is not there look the same to it.
 void Session::refuse_export(const Error& why) {
+    service_.live().refused(access_.right == Right::deny ? Errc::denied : why.code);
     audit_opened(why.message);
     if (phase_ != Phase::handshake) {
         return;
@@ -526,7 +527,10 @@ void Session::begin_meter() {
     facts.client = asker().str();
     facts.tls = client_.tls;
     facts.since = std::time(nullptr);
-    facts.route = !disk_->traits().relayed ? "local" : disk_->is_near() ? "cache" : "relay";
+    route_ = !disk_->traits().relayed ? SessionRoute::local
+             : disk_->is_near()       ? SessionRoute::cache
+                                      : SessionRoute::relay;
+    facts.route = kRouteNames[static_cast<std::size_t>(route_)];
     meter_ = service_.live().begin(std::move(facts));
 }
 

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "nbd-server/disk/event_loop.h"
+#include "nbd-server/server/request_counts.h"
 
 namespace signpost {
 
@@ -30,6 +31,8 @@ class SessionLoop final : private EventLoop::Posted {
     ~SessionLoop() override;
 
     EventLoop& loop() { return loop_; }
+
+    RequestCounts& counts() { return counts_; }
 
     std::span<std::byte> input() { return {input_.get(), kInput}; }
     std::span<std::byte> batch() { return {batch_.get(), kBatch}; }
@@ -60,6 +63,7 @@ class SessionLoop final : private EventLoop::Posted {
     void run_posted() override;
 
     EventLoop& loop_;
+    RequestCounts counts_;
     std::unique_ptr<std::byte[]> input_;
     std::unique_ptr<std::byte[]> batch_;
     std::unordered_map<Session*, std::shared_ptr<Session>> sessions_;

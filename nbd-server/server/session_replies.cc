@@ -68,6 +68,8 @@ Outgoing::Prover::Proof Session::prove(const Outgoing::Moved& moved, bool could_
 
 void Session::ended(Operation& operation) {
     const std::unique_ptr<Operation> held(&operation);
+    home_->counts().count(operation.request.op, route_, home_->loop().now() - operation.began,
+                          operation.error == 0);
     --operations_;
     bytes_under_way_ -= operation.request.op == Op::read || operation.request.op == Op::write
                             ? operation.request.length

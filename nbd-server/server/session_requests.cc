@@ -134,6 +134,7 @@ bool Session::take(const wire::Request& request, std::span<const std::byte>& res
             return false;
         }
     } else if (request.command == wire::Command::flush && disk_->traits().read_only) {
+        home_->counts().count(Op::flush, route_, {}, true);
         reply_success(request);
     } else if (!start(request)) {
         return false;
@@ -195,6 +196,7 @@ bool Session::read_moved(const wire::Request& request) {
         }
     }
     out_.proof({request.cookie, request.offset, length});
+    home_->counts().count(Op::read, route_, {}, true);
     return true;
 }
 
@@ -218,6 +220,7 @@ bool Session::claim(std::uint64_t bytes, MemoryBudget::Share& share) {
 Operation& Session::new_operation(const wire::Request& request) {
     auto* const operation = new Operation;
     operation->session = this;
+    operation->began = home_->loop().now();
     operation->asked = request;
     Request& down = operation->request;
     down.op = op_of(request.command);

@@ -91,4 +91,8 @@ Result<std::unique_ptr<TlsServer>> start_tls_server(
 // One sentence for the log and --version: what there is of kernel TLS, and whether it is used.
 std::string kernel_tls_report();
 
+// When the server's certificate ends, in seconds since 1970; 0: there is none, or it is no
+// certificate. Reads the file.
+std::int64_t certificate_end(const ServerTlsSettings& settings);
+
 }  // namespace signpost

@@ -1,3 +1,4 @@
+#!/usr/bin/env bash
 # SPDX-License-Identifier: BSD-3-Clause
 # The console says what the command says: disks, a disk, servers, status, sessions.
 # shellcheck source=tests/e2e/functions.sh
@@ -36,6 +37,7 @@ signpost info web01/vda --json | jq -S "$of_now" >"$tmp/command"
 jq -S "del(.uri, .lines) | $of_now" <<<"$disk" >"$tmp/console"
 diff "$tmp/command" "$tmp/console"
 line=$(api "/api/v1/disk" --get --data-urlencode "name=db 'one'" | jq -r .lines.where)
+words=()
 eval "words=(${line})"
 [ "${words[3]}" = "db 'one'" ] || fail "not quoted for a shell: $line"
 expect_status 404 "/api/v1/disk?name=none"
@@ -53,6 +55,5 @@ expect_read 0 1048576 "$tmp/repo/web01/vda.raw"
 api "/api/v1/sessions" | jq -e '.sessions | length == 1 and .[0].disk == "web01/vda" and
     .[0].route == "local" and .[0].read_bytes > 100000' >/dev/null ||
     fail "sessions: $(api /api/v1/sessions)"
-ask close || true
 
 api / | has "<title>Signpost"

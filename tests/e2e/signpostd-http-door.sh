@@ -1,3 +1,4 @@
+#!/usr/bin/env bash
 # SPDX-License-Identifier: BSD-3-Clause
 # What does not belong at the console's door is refused there, and held up for no longer than said.
 # shellcheck source=tests/e2e/functions.sh
