@@ -242,6 +242,10 @@ void Parser::add_other_verbs() {
     run->add_option("DISK", raw.disk)->required();
     run->add_option("COMMAND", raw.command);
     run->add_flag("--cow", raw.cow, "let it write; what it writes is thrown away");
+    CLI::App* sessions = verb(app, "sessions");
+    sessions->add_flag("--watch", raw.watch, "again and again, until it is interrupted");
+    sessions->require_subcommand(0, 1);
+    verb(*sessions, "sessions kill")->add_option("ID", raw.session)->required();
     verb(app, "status");
     verb(app, "cache")->add_option("DIR", raw.directories)->required()->expected(1);
     verb(app, "doctor");

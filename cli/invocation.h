@@ -214,6 +214,14 @@ struct InitVerb {
 
 struct StatusVerb {};
 
+struct SessionsVerb {
+    bool watch;
+};
+
+struct SessionsKillVerb {
+    std::uint64_t id;
+};
+
 struct CacheVerb {
     std::string directory;
 };
@@ -244,8 +252,9 @@ using Verb =
                  ServersRemoveVerb, ServersDrainVerb, SitesListVerb, SitesCostVerb, AddVerb,
                  RemoveVerb, ScanVerb, VerifyVerb, DiffVerb, ExplainVerb, CopyVerb, RepairVerb,
                  JobsVerb, JobsCancelVerb, FilesListVerb, FilesCatVerb, FilesGetVerb, FilesFindVerb,
-                 MountVerb, RunVerb, StatusVerb, CacheVerb, DoctorVerb, InitVerb, CatalogInitVerb,
-                 CatalogExportVerb, CatalogImportVerb, CatalogMigrateVerb, CatalogRebuildVerb>;
+                 MountVerb, RunVerb, SessionsVerb, SessionsKillVerb, StatusVerb, CacheVerb,
+                 DoctorVerb, InitVerb, CatalogInitVerb, CatalogExportVerb, CatalogImportVerb,
+                 CatalogMigrateVerb, CatalogRebuildVerb>;
 
 struct Invocation {
     Options options;

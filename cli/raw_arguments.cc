@@ -388,6 +388,17 @@ Outcome<Verb> jobs(const RawArguments& raw) {
     return V{std::move(*id)};
 }
 
+Outcome<Verb> sessions_kill(const RawArguments& raw) {
+    std::uint64_t id = 0;
+    const char* const end = raw.session.data() + raw.session.size();
+    const auto [stop, error] = std::from_chars(raw.session.data(), end, id);
+    if (error != std::errc() || stop != end) {
+        return usage(fmt::format("{} is no session's number; see: signpost sessions",
+                                 escaped(raw.session, 40)));
+    }
+    return SessionsKillVerb{id};
+}
+
 Outcome<Verb> find(const RawArguments& raw) {
     if (raw.text.empty()) {
         return usage("find what? an empty text is in every name; try: signpost ls");
@@ -552,6 +563,8 @@ Outcome<Verb> take_verb(const RawArguments& raw) {
         {"files find", files_find},
         {"mount", mount},
         {"run", run_verb},
+        {"sessions", [](const RawArguments& r) -> Outcome<Verb> { return SessionsVerb{r.watch}; }},
+        {"sessions kill", sessions_kill},
         {"status", [](const RawArguments&) -> Outcome<Verb> { return StatusVerb{}; }},
         {"cache",
          [](const RawArguments& r) -> Outcome<Verb> { return CacheVerb{r.directories.front()}; }},

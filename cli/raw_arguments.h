@@ -31,6 +31,9 @@ struct RawArguments {
     std::string tls_certificates, tls_psk, tls_username;
     bool yes = false, dry_run = false, bytes = false, no_header = false;
 
+    bool watch = false;
+    std::string session;
+
     std::string pattern, text, disk, name, server_uri, path, repository, site, priority, file, to;
     std::string source, rate, job, copies, config, glob, priority_class, site_a, site_b, cost;
     std::vector<std::string> disks, directories, from, points;

@@ -106,8 +106,7 @@ constexpr std::array kVerbs{
              "signpost files ls web01/vda:/etc -l\n"
              "signpost files ls web01/vda@2026-11-20T02:00:p2:/var/lib --json\n"},
     VerbInfo{"files cat", "", "DISK:[PART:]PATH", "write a file of a disk to standard output",
-             "tls-certificates tls-psk tls-username",
-             "signpost files cat web01/vda:/etc/fstab\n"},
+             "tls-certificates tls-psk tls-username", "signpost files cat web01/vda:/etc/fstab\n"},
     VerbInfo{"files get", "", "DISK:[PART:]PATH [DEST]", "fetch a file or directory of a disk",
              "tls-certificates tls-psk tls-username",
              "signpost files get web01/vda:/var/lib/app/data.db\n"
@@ -127,6 +126,12 @@ constexpr std::array kVerbs{
              "signpost run web01/vda -- 'nbdinfo \"$uri\"'\n"
              "signpost run web01/vda -- 'qemu-img convert -p -O qcow2 \"$uri\" vda.qcow2'\n"
              "signpost run web01/vda --cow -- 'nbdfuse disk \"$uri\"'\n"},
+    VerbInfo{"sessions", "", "", "show the clients of a server that runs here", "no-header columns",
+             "signpost sessions\n"
+             "signpost sessions --watch\n"
+             "signpost sessions --json | jq '.sessions[] | select(.route != \"local\")'\n"},
+    VerbInfo{"sessions kill", "", "ID", "end a client's session", "yes dry-run",
+             "signpost sessions kill 17\n"},
     VerbInfo{"status", "", "", "show the catalog and the servers on one screen", "no-header",
              "signpost status\n"
              "signpost status --json | jq .single_copy_disks\n"},

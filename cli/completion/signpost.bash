@@ -5,7 +5,7 @@
 # command itself gives. A catalog that does not answer completes nothing.
 
 _signpost_verbs='ls list find where which info uri servers sites add rm scan verify diff explain copy
-    move repair jobs files mount run status cache doctor init
+    move repair jobs files mount run sessions status cache doctor init
     catalog'
 _signpost_options='--catalog --json --json=lines --server --bytes --color --help'
 
@@ -69,6 +69,8 @@ _signpost_options_of() {
     run) echo "--cow $tls" ;;
     'files get') echo "--recursive --tar --force --deleted $guest" ;;
     'files find') echo "$table --all-points --deleted $guest" ;;
+    sessions) echo "$table --watch" ;;
+    'sessions kill') echo '--yes --dry-run' ;;
     status) echo '--no-header' ;;
     init)
         echo '--repository --listen --site --writable --force --uri --yes --dry-run --tls-certificates'
@@ -106,6 +108,8 @@ _signpost_verb() {
                 verb="catalog $word"
             elif [[ $verb == jobs && $place == 0 && $word == cancel ]]; then
                 verb='jobs cancel'
+            elif [[ $verb == sessions && $place == 0 && $word == kill ]]; then
+                verb='sessions kill'
             elif [[ $verb == files && $place == 0 && $word == @(ls|cat|get|find) ]]; then
                 verb="files $word"
             elif [[ $verb == sites && $place == 0 && $word == @(list|cost) ]]; then
@@ -132,6 +136,10 @@ _signpost_argument() {
     jobs | 'jobs cancel')
         [[ $place == 0 ]] &&
             _signpost_words "cancel $(_signpost_ask jobs -H -o id)" "$current"
+        ;;
+    sessions | 'sessions kill')
+        [[ $place == 0 ]] &&
+            _signpost_words "kill $(_signpost_ask sessions -H -o id)" "$current"
         ;;
     ls | list | where | which | info | uri | rm | verify | diff | explain | copy | move | repair | run)
         [[ $place == 0 || $verb == verify || $verb == diff ]] && _signpost_disks "$current"
