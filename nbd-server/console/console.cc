@@ -20,7 +20,8 @@ namespace {
 
 constexpr std::size_t kMaxPage = 1000;
 constexpr std::size_t kUsualPage = 100;
-constexpr std::size_t kMaxText = 4096;  // of what is looked for
+constexpr std::size_t kMaxText = 4096;         // of what is looked for
+constexpr std::chrono::seconds kPatience{10};  // for another's question to be answered
 
 unsigned status_of(ExitCode code) {
     switch (code) {
@@ -54,6 +55,11 @@ HttpAnswer failed(const Error& error) {
 
 HttpAnswer good(std::string body) {
     return {.body = std::move(body)};
+}
+
+HttpAnswer busy() {
+    return failed(ExitCode::peer_unreachable,
+                  "servers are being asked for somebody else: try again in a moment");
 }
 
 HttpAnswer of_verb(const CapturedVerb& verb) {
@@ -246,9 +252,11 @@ HttpAnswer ServerConsole::disk(const HttpRequest& request, const Person& person)
         return bad_question(name.error());
     }
     Options options = options_for(person);
-    std::unique_lock<std::mutex> slow;
+    std::unique_lock slow(slow_, std::defer_lock);
     if (request.value("check") == "true") {
-        slow = std::unique_lock(slow_);
+        if (!slow.try_lock_for(kPatience)) {
+            return busy();
+        }
     } else {
         options.known_probe = [known = peers()](const std::string& server) {
             const auto found = known.find(server);
@@ -292,6 +300,9 @@ HttpAnswer ServerConsole::status(const HttpRequest& /*request*/, const Person& p
     report.catalog = describe_catalog_url(parts_.catalog_url);
     report.schema = catalog.schema_version();
     report.skipped_rows = catalog.skipped_rows();
+    const auto counts = census_ ? census_->counts() : std::nullopt;
+    report.single_copy_disks = counts ? counts->one_location : 0;
+    report.all_disks_seen = counts.has_value();
     const auto sequence = catalog.change_sequence();
     const auto totals = catalog.totals();
     const auto servers = catalog.servers();
@@ -326,7 +337,10 @@ HttpAnswer ServerConsole::sessions(const HttpRequest& /*request*/, const Person&
 }
 
 HttpAnswer ServerConsole::doctor(const HttpRequest& /*request*/, const Person& person) {
-    const std::lock_guard lock(slow_);
+    const std::unique_lock slow(slow_, kPatience);
+    if (!slow) {
+        return busy();
+    }
     return of_verb(run_captured(options_for(person), DoctorVerb{}));
 }
 

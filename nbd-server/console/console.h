@@ -93,7 +93,7 @@ class ServerConsole {
     std::unique_ptr<PeerWatch> watch_;    // null: peers are not asked
     std::unique_ptr<DiskCensus> census_;  // null: disks are not counted
     std::atomic<bool> stopping_{false};
-    std::mutex slow_;  // held by what asks other servers: one at a time
+    std::timed_mutex slow_;  // held by what asks other servers: one at a time
 };
 
 }  // namespace signpost

@@ -39,6 +39,7 @@ void DiskCounter::add(const DiskRecord& record) {
     if (best != kStates.end()) {
         ++counts_.by_state[std::string(to_string(*best))];
     }
+    counts_.one_location += record.locations.size() == 1 ? 1 : 0;
     counts_.single_copy += ready == 1 ? 1 : 0;
     counts_.unreachable += reachable ? 0 : 1;
     const auto point = RestorePoint::of(record.name);

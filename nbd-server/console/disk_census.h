@@ -26,6 +26,7 @@ namespace signpost {
 struct DiskCounts {
     std::map<std::string, std::uint64_t> by_state;   // of its best copy
     std::map<std::string, std::uint64_t> by_server;  // copies
+    std::uint64_t one_location = 0;                  // in one place, in whatever state
     std::uint64_t single_copy = 0;                   // with one ready copy
     std::uint64_t unreachable = 0;                   // no ready copy on a server that answers
     std::uint64_t with_points = 0;

@@ -11,6 +11,7 @@
 #include <chrono>
 #include <condition_variable>
 #include <cstring>
+#include <exception>
 #include <mutex>
 #include <thread>
 #include <unordered_map>
@@ -32,6 +33,8 @@ constexpr std::size_t kMaxTarget = 8 * 1024;
 constexpr int kLowWeight = 10;  // nice
 
 constexpr const char* kNothing = "default-src 'none'; frame-ancestors 'none'";
+
+constexpr const char* kPriorities = "NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2";
 
 // Of one request, from its first line to its end.
 struct Target {
@@ -135,6 +138,7 @@ class MicroServer final : public HttpServer {
         if (tls) {
             more.push_back({MHD_OPTION_HTTPS_MEM_CERT, 0, settings_.certificate.data()});
             more.push_back({MHD_OPTION_HTTPS_MEM_KEY, 0, settings_.key.data()});
+            more.push_back({MHD_OPTION_HTTPS_PRIORITIES, 0, const_cast<char*>(kPriorities)});
         }
         more.push_back({MHD_OPTION_END, 0, nullptr});
         return MHD_start_daemon(flags, 0, nullptr, nullptr, &MicroServer::on_request, this,
@@ -178,9 +182,13 @@ class MicroServer final : public HttpServer {
         auto& server = *static_cast<MicroServer*>(self);
         const auto* const target = static_cast<const Target*>(*state);
         server.give_time(connection, kHandlerTime);
-        const HttpAnswer answer = server.answer(connection, url, method, target->sound);
-        server.give_time(connection, kAnswerTime);
-        return send(connection, answer);
+        try {
+            const HttpAnswer answer = server.answer(connection, url, method, target->sound);
+            server.give_time(connection, kAnswerTime);
+            return send(connection, answer);
+        } catch (const std::exception&) {
+            return MHD_NO;  // ends the connection: there is no memory for more
+        }
     }
 
     HttpAnswer answer(MHD_Connection* connection, const char* url, std::string_view method,

@@ -66,6 +66,11 @@ Result<UniqueFd> listen_in(const std::string& directory, const std::string& path
     address.sun_family = AF_UNIX;
     const auto name = fmt::format("/proc/self/fd/{}/control", place.get());
     std::memcpy(address.sun_path, name.c_str(), name.size() + 1);
+    const UniqueFd other(::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+    if (::connect(other.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0) {
+        return fail(Errc::conflict,
+                    fmt::format("{}: another server of this name listens there", escaped(path)));
+    }
     ::unlinkat(place.get(), "control", 0);
     // The name gets the mode that the socket has.
     if (::fchmod(socket.get(), 0600) != 0 ||
@@ -171,7 +176,7 @@ Result<void> ConsoleDoor::open_http() {
 
 Result<void> ConsoleDoor::open_control() {
     const std::string& state = parts_.federation.own_state;
-    if (state.empty()) {
+    if (state.empty() || parts_.configuration.stdio) {
         return {};
     }
     auto socket = listen_in(state, state + "/control");

@@ -57,3 +57,13 @@ api "/api/v1/sessions" | jq -e '.sessions | length == 1 and .[0].disk == "web01/
     fail "sessions: $(api /api/v1/sessions)"
 
 api / | has "<title>Signpost"
+
+# Whatever a disk is called: in JSON it is ASCII, and nothing that a page or a terminal acts on.
+hostile=$'web/<script>alert(1)<\xc2\xa7>"\'&\xe2\x80\xaegpj.exe'
+make_raw "$tmp/repo/$hostile.raw" 1M
+wait_published alpha "$hostile"
+api "/api/v1/disks?prefix=web/" >"$tmp/hostile"
+! LC_ALL=C grep -q $'[^\x01-\x7e]' "$tmp/hostile" || fail "not ASCII: $(cat "$tmp/hostile")"
+has -F '\u202e' <"$tmp/hostile" || fail "$(cat "$tmp/hostile")"
+[ "$(jq -r '.disks[0].name' "$tmp/hostile")" = "$hostile" ] || fail "another name"
+api /api/v1/disk --get --data-urlencode "name=$hostile" | jq -e '.lines["attach-xml"]' >/dev/null

@@ -101,9 +101,10 @@ INSTANTIATE_TEST_SUITE_P(
         Refused{"copy a --to b --rate 9999999T", "--rate"},
         Refused{"copy a --to b --limit 1", "--limit"}, Refused{"repair --copies 0", "--copies"},
         Refused{"repair --copies 17", "--copies"}, Refused{"jobs xyz", "xyz"},
-        Refused{"jobs cancel", "ID"}, Refused{"jobs cancel 12", "12"},
-        Refused{"servers list x", "x"}, Refused{"status x", "x"}, Refused{"doctor x", "x"},
-        Refused{"catalog", "catalog"}, Refused{"catalog drop", "drop"}));
+        Refused{"sessions kill", "ID"}, Refused{"sessions kill x1", "x1"},
+        Refused{"sessions --watch now", "now"}, Refused{"jobs cancel", "ID"},
+        Refused{"jobs cancel 12", "12"}, Refused{"servers list x", "x"}, Refused{"status x", "x"},
+        Refused{"doctor x", "x"}, Refused{"catalog", "catalog"}, Refused{"catalog drop", "drop"}));
 
 TEST(CommandLine, EmptyWordsAreRefused) {
     for (const auto& line : std::vector<std::vector<std::string>>{{"where", ""},
@@ -228,6 +229,8 @@ TEST(CommandLine, JobsAreWishedFor) {
     EXPECT_EQ(verb<JobsVerb>("jobs").id, "");
     EXPECT_EQ(verb<JobsVerb>("jobs 1f0c").id, "1f0c");
     EXPECT_EQ(verb<JobsCancelVerb>("jobs cancel 1f0c").id, "1f0c");
+    EXPECT_TRUE(verb<SessionsVerb>("sessions --watch").watch);
+    EXPECT_EQ(verb<SessionsKillVerb>("sessions kill 17 --yes").id, 17u);
 }
 
 TEST(CommandLine, RunTakesAllBehindTheTwoDashesAsTheProgram) {

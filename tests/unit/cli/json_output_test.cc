@@ -143,10 +143,11 @@ TEST(InfoJson, AddsLiveAndSameContent) {
     EXPECT_TRUE(info["locations"][0]["live"]["maximum_payload"].is_null());
 }
 
-TEST(ListJson, ItemHasNameSizeAndACount) {
+TEST(ListJson, ItemHasNameSizeAndWhoHasIt) {
     const DiskRecord disk{name("a"), {location("x"), location("y")}};
     EXPECT_EQ(json::parse(list_item_json(disk, 42)),
-              json::parse(R"({"name": "a", "size": 42, "locations": 2, "conflict": false})"));
+              json::parse(R"({"name": "a", "size": 42, "locations": 2, "conflict": false,
+                              "ready_locations": 2, "servers": ["x", "y"]})"));
 }
 
 TEST(JsonList, IsAnArrayOrLines) {
