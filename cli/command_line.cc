@@ -248,7 +248,10 @@ void Parser::add_other_verbs() {
     verb(*sessions, "sessions kill")->add_option("ID", raw.session)->required();
     verb(app, "status");
     verb(app, "cache")->add_option("DIR", raw.directories)->required()->expected(1);
-    verb(app, "doctor");
+    verb(app, "doctor")
+        ->add_option("--config", raw.config,
+                     "the server's configuration (default: /etc/signpost/signpost.toml)")
+        ->type_name("FILE");
     CLI::App* init = verb(app, "init");
     init->add_option("FILE", raw.file);
     init->add_option("--repository", raw.directories,

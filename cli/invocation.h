@@ -226,7 +226,9 @@ struct CacheVerb {
     std::string directory;
 };
 
-struct DoctorVerb {};
+struct DoctorVerb {
+    std::string config;  // file of this machine's server; empty: the usual one, if it is there
+};
 struct CatalogInitVerb {};
 
 struct CatalogExportVerb {

@@ -568,7 +568,7 @@ Outcome<Verb> take_verb(const RawArguments& raw) {
         {"status", [](const RawArguments&) -> Outcome<Verb> { return StatusVerb{}; }},
         {"cache",
          [](const RawArguments& r) -> Outcome<Verb> { return CacheVerb{r.directories.front()}; }},
-        {"doctor", [](const RawArguments&) -> Outcome<Verb> { return DoctorVerb{}; }},
+        {"doctor", [](const RawArguments& r) -> Outcome<Verb> { return DoctorVerb{r.config}; }},
         {"init", init},
         {"catalog init", [](const RawArguments&) -> Outcome<Verb> { return CatalogInitVerb{}; }},
         {"catalog export",

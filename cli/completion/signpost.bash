@@ -50,7 +50,8 @@ _signpost_options_of() {
     ls | list) echo "$table --limit --points" ;;
     find) echo "$table --limit" ;;
     where | which | explain) echo "$table --check $tls" ;;
-    info | doctor) echo "$tls" ;;
+    info) echo "$tls" ;;
+    doctor) echo "--config $tls" ;;
     diff) echo "--no-header $tls" ;;
     verify) echo "--no-header --glob --trust-holes $tls" ;;
     'servers add') echo "--foreign --site --priority --class --dry-run $tls" ;;

@@ -15,7 +15,14 @@ cat >"$tmp/zsh/.zshrc" <<'ZSHRC'
 fpath=($ZDOTDIR $fpath)
 autoload -Uz compinit && compinit -u -D
 setopt no_beep no_list_beep
-print-line() { [[ $BUFFER != exit ]] || exit; zle -I; print -r -- "LINE<$BUFFER>"; BUFFER=''; zle redisplay; print READY; }
+print-line() {
+    [[ $BUFFER != exit ]] || exit
+    zle -I
+    print -r -- "LINE<$BUFFER>"
+    BUFFER=''
+    zle redisplay
+    print READY
+}
 zle -N print-line
 bindkey '^M' print-line
 PS1=''
