@@ -4,11 +4,12 @@
 
     random_backups.py SOCKET REPOSITORY [--sets N] [--seed S]
     random_backups.py --make DIRECTORY
+    random_backups.py --of DIRECTORY IMAGE...
 
 The server at SOCKET serves REPOSITORY, where the sets come and go. Each restore point must have the
 bytes that the disk had then, also in random pieces; and what is shown as zeroes must be zeroes. A
 seed that failed is printed and can be given again with --sets 1. With --make it only writes a small
-set into DIRECTORY, always the same.
+set into DIRECTORY, always the same; with --of one of a disk that was each IMAGE in turn, a day apart.
 """
 
 import argparse
@@ -170,7 +171,22 @@ def make_three(folder):
     os.rename(f"{folder}/vda.diff.1763600002.data", f"{folder}/vda.diff.1763776800.data")
 
 
+def make_of(folder, images):
+    machine = Machine(random.Random(7), folder)
+    machine.clock.now = lambda: machine.clock.time
+    for number, image in enumerate(images):
+        with open(image, "rb") as file:
+            disk = bytearray(file.read())
+        machine.dirty = {at // SECTOR for at in range(0, len(disk), SECTOR)
+                         if disk[at:at + SECTOR] != machine.disk[at:at + SECTOR]}
+        machine.disk = disk
+        machine.backup("full" if number == 0 else "inc", 2 if number == 1 else False)
+        machine.clock.time += datetime.timedelta(days=1)
+
+
 def main():
+    if sys.argv[1:2] == ["--of"]:
+        return make_of(sys.argv[2], sys.argv[3:])
     if sys.argv[1:2] == ["--make"]:
         return make_three(sys.argv[2])
     parser = argparse.ArgumentParser()
