@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 #
 # XFS, btrfs and volume groups, damaged at random, and read by GRUB's tools: the command ends, with
-# files or with lines that say what is wrong, and leaves nothing behind. SIGNPOST_ROUNDS=N plays more.
+# files or with lines that say what is wrong, and leaves nothing behind. SIGNPOST_ROUNDS=N plays
+# more.
 
 . "$(dirname "$0")/functions.sh"
 . "$here/files.inc"

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: BSD-3-Clause
 #
-# Files come out of every restore point of a virtnbdbackup set and of a qcow2 chain, through a relay,
-# as they were then; and it is found in which of them one still is.
+# Files come out of every restore point of a virtnbdbackup set and of a qcow2 chain, through a
+# relay, as they were then; and it is found in which of them one still is.
 
 . "$(dirname "$0")/functions.sh"
 . "$here/files.inc"

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: BSD-3-Clause
 #
-# ext4, NTFS, FAT and ISO 9660, damaged at random, hundreds of times: the command ends, with files or
-# with lines that say what is wrong, and leaves nothing behind. SIGNPOST_ROUNDS=N plays more.
+# ext4, NTFS, FAT and ISO 9660, damaged at random, hundreds of times: the command ends, with files
+# or with lines that say what is wrong, and leaves nothing behind. SIGNPOST_ROUNDS=N plays more.
 
 . "$(dirname "$0")/functions.sh"
 . "$here/files.inc"
@@ -20,8 +20,9 @@ mkfs.vfat "$tmp/images/fat" >"$tmp/mkfs.out"
 mcopy -s -i "$tmp/images/fat" "$tmp/tree"/* ::/
 mkntfs --quiet --force --fast "$tmp/images/ntfs" >"$tmp/mkntfs.out" 2>&1
 for name in etc/hosts var/lib/app/data.db sparse; do
-    ntfscp --quiet --force "$tmp/images/ntfs" "$tmp/tree/$name" "${name##*/}" >"$tmp/ntfscp.out" 2>&1
+    ntfscp --quiet --force "$tmp/images/ntfs" "$tmp/tree/$name" "${name##*/}" \
+        >"$tmp/ntfscp.out" 2>&1
 done
 start_nbdkit images file dir="$tmp/images"
 "$PYTHON" -B "$here/random_damage.py" "$SIGNPOST" "${uri[images]}" "$tmp/images" \
-    --rounds "${SIGNPOST_ROUNDS:-300}"
+    --rounds "${SIGNPOST_ROUNDS:-200}"

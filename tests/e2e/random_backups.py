@@ -9,7 +9,8 @@
 The server at SOCKET serves REPOSITORY, where the sets come and go. Each restore point must have the
 bytes that the disk had then, also in random pieces; and what is shown as zeroes must be zeroes. A
 seed that failed is printed and can be given again with --sets 1. With --make it only writes a small
-set into DIRECTORY, always the same; with --of one of a disk that was each IMAGE in turn, a day apart.
+set into DIRECTORY, always the same; with --of one of a disk that was each IMAGE in turn, a day
+apart.
 """
 
 import argparse

@@ -88,7 +88,8 @@ class Round:
     def words(self):
         disk = f"{self.arguments.uri}/{self.image}:"
         return self.choice.choice((["ls", disk], ["ls", "-R", disk + "/"],
-                                   ["ls", "-lR", disk + "/"], ["get", "-r", disk + "/", self.target],
+                                   ["ls", "-lR", disk + "/"],
+                                   ["get", "-r", disk + "/", self.target],
                                    ["find", disk + "/", "*.conf"], ["cat", disk + "/etc/hosts"]))
 
     def play(self):
