@@ -353,9 +353,11 @@ HttpAnswer ServerConsole::login(const HttpRequest& request, const Person& person
         return {.status = 401, .body = error_answer("send a user and a password", 7)};
     }
     auto secret = sign_in_.enter(*request.basic, parts_.address(person));
-    parts_.signed_in(person, request.basic->user, secret.has_value());
+    const bool denied = !secret && secret.error().code == Errc::denied;
+    if (secret || denied) {  // else nobody looked, and the log is not for who asks on and on
+        parts_.signed_in(person, request.basic->user, secret.has_value());
+    }
     if (!secret) {
-        const bool denied = secret.error().code == Errc::denied;
         return {.status = denied ? 401u : 429u,
                 .body = error_answer(secret.error().message, denied ? 7 : 1)};
     }
