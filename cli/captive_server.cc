@@ -15,6 +15,7 @@
 #include "cli/disk_door.h"
 #include "cli/host_stubs.h"
 #include "nbd-server/disk/beneath.h"
+#include "nbd-server/disk/boot_firmware.h"
 
 namespace signpost {
 
@@ -150,14 +151,13 @@ NbdUri CaptiveServer::uri(const DiskName& disk) const {
 namespace {
 
 constexpr std::chrono::milliseconds kReadTime{30'000};  // it may dial several others in vain
-constexpr std::size_t kFirstRead = 4096;
 
 // Whether its first bytes can be had: until then a relay has not dialled anybody.
-Result<void> try_to_read(PeerConnection& connection, const ExportFacts& facts) {
-    std::vector<std::byte> bytes(std::min<std::uint64_t>(kFirstRead, facts.size));
+Result<std::vector<std::byte>> read_start(PeerConnection& connection, const ExportFacts& facts) {
+    std::vector<std::byte> bytes(std::min<std::uint64_t>(kDiskStart, facts.size));
     std::optional<int> error;
     if (bytes.empty()) {
-        return {};
+        return bytes;
     }
     auto started = connection.start_read(bytes, 0, [&](int result) { error = result; });
     const auto end = Clock::now() + kReadTime;
@@ -165,26 +165,31 @@ Result<void> try_to_read(PeerConnection& connection, const ExportFacts& facts) {
         started = connection.turn(std::chrono::milliseconds(100));
     }
     connection.close();
-    if (!started || error.value_or(ETIMEDOUT) == 0) {
-        return started;
+    if (!started) {
+        return std::unexpected(started.error());
     }
-    return fail(Errc::unavailable, error_text(error.value_or(ETIMEDOUT)));
+    if (error.value_or(ETIMEDOUT) != 0) {
+        return fail(Errc::unavailable, error_text(error.value_or(ETIMEDOUT)));
+    }
+    return bytes;
 }
 
-// What the server says of the disk, when it has shown that it can be read.
-Result<ExportFacts> ask_for(const NbdUri& uri, const PeerTls& tls) {
+}  // namespace
+
+Result<SeenDisk> look_at_disk(const NbdUri& uri, const PeerTls& tls) {
     auto connection = PeerConnection::connect(uri, {.tls = tls, .answer = kReadTime});
     if (!connection) {
         return std::unexpected(connection.error());
     }
-    auto facts = connection->open(uri.export_name);
-    if (facts) {
-        if (const auto read = try_to_read(*connection, *facts); !read) {
-            return std::unexpected(read.error());
-        }
+    const auto facts = connection->open(uri.export_name);
+    const auto start = facts ? read_start(*connection, *facts) : std::unexpected(facts.error());
+    if (!start) {
+        return std::unexpected(start.error());
     }
-    return facts;
+    return SeenDisk{facts->size, boots_with_efi(*start)};
 }
+
+namespace {
 
 Failure cannot_be_had(const DiskName& name, const std::string& why) {
     return {ExitCode::peer_unreachable,
@@ -211,11 +216,11 @@ Outcome<CaptiveDisk> disk_of_stubs(const Context& context, const DiskName& name,
     context.console.note(
         fmt::format("signpost: {}; by the stubs of this machine server {} is asked",
                     trouble.message, escaped(door->server)));
-    const auto facts = ask_for(door->uri, context.options.tls);
-    if (!facts) {
-        return std::unexpected(cannot_be_had(disk->name, facts.error().message));
+    const auto seen = look_at_disk(door->uri, context.options.tls);
+    if (!seen) {
+        return std::unexpected(cannot_be_had(disk->name, seen.error().message));
     }
-    return CaptiveDisk{disk->name, door->uri, facts->size, std::nullopt};
+    return CaptiveDisk{disk->name, door->uri, seen->size, seen->efi, std::nullopt};
 }
 
 }  // namespace
@@ -235,13 +240,12 @@ Outcome<CaptiveDisk> CaptiveDisk::open(const Context& context, const ScratchDire
         return std::unexpected(server.error());
     }
     const NbdUri uri = server->uri(disk->name);
-    const auto facts = ask_for(uri, {});
-    if (!facts) {
+    const auto seen = look_at_disk(uri, {});
+    if (!seen) {
         const std::string why = server->last_words();
-        return std::unexpected(
-            cannot_be_had(disk->name, why.empty() ? facts.error().message : why));
+        return std::unexpected(cannot_be_had(disk->name, why.empty() ? seen.error().message : why));
     }
-    return CaptiveDisk{disk->name, uri, facts->size, std::move(*server)};
+    return CaptiveDisk{disk->name, uri, seen->size, seen->efi, std::move(*server)};
 }
 
 Outcome<WritableOverlay> WritableOverlay::start(const ScratchDirectory& scratch,

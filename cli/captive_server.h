@@ -46,10 +46,19 @@ class CaptiveServer {
     std::string log_;
 };
 
+struct SeenDisk {
+    std::uint64_t size;
+    bool efi;  // it wants to be booted so
+};
+
+// What the server says of a disk, when it has shown that it can be read.
+Result<SeenDisk> look_at_disk(const NbdUri& uri, const PeerTls& tls);
+
 struct CaptiveDisk {
     DiskName name;  // of a restore point, where that was meant
     NbdUri uri;
     std::uint64_t size;
+    bool efi;
     std::optional<CaptiveServer> server;
 
     // The disk that NAME means. It has been asked for, so that a failure is told before anything is

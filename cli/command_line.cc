@@ -37,6 +37,7 @@ struct Parser {
     void add_repository_verbs();
     void add_job_verbs();
     void add_file_verbs();
+    void add_machine_verbs();
     void add_other_verbs();
 
     RawArguments raw;
@@ -225,6 +226,36 @@ void Parser::add_file_verbs() {
     find->add_flag("--all-points", raw.all_points, "on the disk and each restore point of it");
 }
 
+void Parser::add_machine_verbs() {
+    CLI::App* boot = verb(app, "boot");
+    boot->add_option("DISK", raw.disk)->required();
+    boot->add_flag("--start", raw.start, "start it: from the pool, by libvirt, or by QEMU alone");
+    boot->add_flag("--print-xml", raw.print_xml, "libvirt's XML of the machine");
+    boot->add_flag("--print-command", raw.print_command, "the commands for QEMU alone (default)");
+    boot->add_option("--vm", raw.vm, "the machine's name (default: of the disk)")
+        ->type_name("NAME");
+    boot->add_option("--cow", raw.directory, "where what it writes goes")->type_name("DIR");
+    CLI::App* drill = verb(app, "drill");
+    drill->add_option("DISK", raw.disks);
+    drill->add_option("--at", raw.at, "its newest restore point of that time: 2026-11-20")
+        ->type_name("TIME");
+    drill->add_option("--oldest", raw.oldest, "the N disks whose last drill is longest ago")
+        ->type_name("N");
+    drill->add_option("--sign", raw.sign, "of life: auto, agent, serial or screen")
+        ->type_name("KIND");
+    drill->add_option("--expect", raw.expect, "what the serial console is to say (default: login:)")
+        ->type_name("TEXT");
+    drill->add_option("--timeout", raw.timeout, "give up after so many seconds (default: 300)")
+        ->type_name("SECONDS");
+    drill->add_flag("--history", raw.history, "show the drills that there were");
+    for (CLI::App* sub : {boot, drill}) {
+        sub->add_option("--memory", raw.memory, "of the machine (default: 1024)")->type_name("MIB");
+        sub->add_option("--bus", raw.bus, "of the disk: virtio (default), sata or ide")
+            ->type_name("BUS");
+        sub->add_option("--accel", raw.accel, "auto (default), kvm or tcg")->type_name("ACCEL");
+    }
+}
+
 void Parser::add_other_verbs() {
     CLI::App* verify = verb(app, "verify");
     verify->add_option("DISK", raw.disks);
@@ -246,6 +277,7 @@ void Parser::add_other_verbs() {
     sessions->add_flag("--watch", raw.watch, "again and again, until it is interrupted");
     sessions->require_subcommand(0, 1);
     verb(*sessions, "sessions kill")->add_option("ID", raw.session)->required();
+    add_machine_verbs();
     verb(app, "status");
     verb(app, "cache")->add_option("DIR", raw.directories)->required()->expected(1);
     verb(app, "doctor")

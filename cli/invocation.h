@@ -6,6 +6,7 @@
 
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -212,6 +213,29 @@ struct InitVerb {
     bool force;  // replace the file
 };
 
+struct BootVerb {
+    DiskName disk;
+    std::string machine;    // its name; empty: of the disk
+    std::string directory;  // where what it writes goes; empty: the usual one
+    unsigned memory;        // MiB
+    std::string bus;
+    std::string accel;
+    bool start;
+    bool print_xml;
+};
+
+struct DrillVerb {
+    std::vector<DiskName> disks;
+    std::string sign;    // auto, agent, serial or screen
+    std::string expect;  // on the serial console; empty: a login
+    std::chrono::seconds timeout;
+    unsigned memory;  // MiB
+    std::string bus;
+    std::string accel;
+    unsigned oldest;  // so many disks, instead of `disks`; 0: those
+    bool history;     // only show it
+};
+
 struct StatusVerb {};
 
 struct SessionsVerb {
@@ -254,8 +278,9 @@ using Verb =
                  ServersRemoveVerb, ServersDrainVerb, SitesListVerb, SitesCostVerb, AddVerb,
                  RemoveVerb, ScanVerb, VerifyVerb, DiffVerb, ExplainVerb, CopyVerb, RepairVerb,
                  JobsVerb, JobsCancelVerb, FilesListVerb, FilesCatVerb, FilesGetVerb, FilesFindVerb,
-                 MountVerb, RunVerb, SessionsVerb, SessionsKillVerb, StatusVerb, CacheVerb,
-                 DoctorVerb, InitVerb, CatalogInitVerb, CatalogExportVerb, CatalogImportVerb,
+                 MountVerb, RunVerb, BootVerb, DrillVerb, SessionsVerb, SessionsKillVerb, StatusVerb,
+                 CacheVerb, DoctorVerb, InitVerb, CatalogInitVerb, CatalogExportVerb,
+                 CatalogImportVerb,
                  CatalogMigrateVerb, CatalogRebuildVerb>;
 
 struct Invocation {

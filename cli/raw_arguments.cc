@@ -457,6 +457,81 @@ Outcome<Verb> mount(const RawArguments& raw) {
     });
 }
 
+Outcome<void> check_word(std::string_view option, std::string_view word, std::string_view words) {
+    for (std::string_view rest = words; !rest.empty();) {
+        const auto space = std::min(rest.find(' '), rest.size());
+        if (rest.substr(0, space) == word) {
+            return {};
+        }
+        rest.remove_prefix(std::min(space + 1, rest.size()));
+    }
+    return usage(fmt::format("{} {}: one of {}", option, escaped(word), words));
+}
+
+Outcome<unsigned> parse_between(std::string_view option, std::string_view text, unsigned least,
+                                unsigned most) {
+    const auto number = parse_number<unsigned>(text);
+    if (!number || *number < least || *number > most) {
+        return usage(
+            fmt::format("{} {}: a number from {} to {}", option, escaped(text), least, most));
+    }
+    return *number;
+}
+
+// What boot and drill have in common. The machine's memory.
+Outcome<unsigned> check_machine(const RawArguments& raw) {
+    const auto bus = check_word("--bus", raw.bus, "virtio sata ide");
+    const auto accel = check_word("--accel", raw.accel, "auto kvm tcg");
+    if (!bus || !accel) {
+        return std::unexpected(bus ? accel.error() : bus.error());
+    }
+    return parse_between("--memory", raw.memory, 64, 1 << 20);
+}
+
+Outcome<Verb> boot(const RawArguments& raw) {
+    auto disk = parse_disk(raw.disk);
+    const auto memory = check_machine(raw);
+    if (!disk || !memory) {
+        return std::unexpected(disk ? memory.error() : disk.error());
+    }
+    if (!raw.vm.empty()) {
+        if (const auto named = parse_server(raw.vm, "--vm"); !named) {
+            return std::unexpected(named.error());
+        }
+    }
+    if (raw.start + raw.print_xml + raw.print_command > 1) {
+        return usage("one of --start, --print-xml and --print-command");
+    }
+    return BootVerb{std::move(*disk), raw.vm,    raw.directory, *memory,
+                    raw.bus,          raw.accel, raw.start,     raw.print_xml};
+}
+
+Outcome<Verb> drill(const RawArguments& raw) {
+    std::vector<std::string> names = raw.disks;
+    for (std::string& name : names) {
+        name += raw.at.empty() ? "" : "@" + raw.at;
+    }
+    auto disks = parse_disks(names);
+    const auto memory = check_machine(raw);
+    const auto sign = check_word("--sign", raw.sign, "auto agent serial screen");
+    const auto timeout = parse_between("--timeout", raw.timeout, 1, 24 * 3600);
+    const auto oldest =
+        raw.oldest.empty() ? Outcome<unsigned>(0) : parse_between("--oldest", raw.oldest, 1, 10000);
+    for (const auto& checked :
+         {disks ? Outcome<unsigned>(0) : std::unexpected(disks.error()), memory, timeout, oldest,
+          sign ? Outcome<unsigned>(0) : std::unexpected(sign.error())}) {
+        if (!checked) {
+            return std::unexpected(checked.error());
+        }
+    }
+    if (!raw.history && disks->empty() == (*oldest == 0)) {
+        return usage("drill which disks? name them, or say --oldest N");
+    }
+    return DrillVerb{std::move(*disks), raw.sign, raw.expect, std::chrono::seconds(*timeout),
+                     *memory,           raw.bus,  raw.accel,  *oldest,
+                     raw.history};
+}
+
 Outcome<Verb> init(const RawArguments& raw) {
     InitVerb verb{.file = raw.file,
                   .repositories = {},
@@ -565,6 +640,8 @@ Outcome<Verb> take_verb(const RawArguments& raw) {
         {"run", run_verb},
         {"sessions", [](const RawArguments& r) -> Outcome<Verb> { return SessionsVerb{r.watch}; }},
         {"sessions kill", sessions_kill},
+        {"boot", boot},
+        {"drill", drill},
         {"status", [](const RawArguments&) -> Outcome<Verb> { return StatusVerb{}; }},
         {"cache",
          [](const RawArguments& r) -> Outcome<Verb> { return CacheVerb{r.directories.front()}; }},

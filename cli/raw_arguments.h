@@ -41,6 +41,9 @@ struct RawArguments {
     std::string place, destination, directory, key;
     std::vector<std::string> with;
     std::vector<std::string> command, listen;
+    std::string vm, memory = "1024", bus = "virtio", accel = "auto", sign = "auto", expect;
+    std::string timeout = "300", oldest, at;
+    bool start = false, print_xml = false, print_command = false, history = false;
     bool writable = false;
     bool background = false, verbose = false, cow = false;
     bool detach = false, off = false, wait = false, list_points = false;

@@ -132,6 +132,17 @@ constexpr std::array kVerbs{
              "signpost sessions --json | jq '.sessions[] | select(.route != \"local\")'\n"},
     VerbInfo{"sessions kill", "", "ID", "end a client's session", "yes dry-run",
              "signpost sessions kill 17\n"},
+    VerbInfo{"boot", "", "DISK", "say how to boot a machine from a disk, or do it",
+             "tls-certificates tls-psk tls-username",
+             "signpost boot web01/vda\n"
+             "signpost boot web01/vda --start --vm web01-restored\n"
+             "signpost boot web01/vda --print-xml >web01.xml\n"},
+    VerbInfo{"drill", "", "[DISK...]", "boot disks in isolation, and keep how long they took",
+             "tls-certificates tls-psk tls-username",
+             "signpost drill web01/vda\n"
+             "signpost drill web01/vda --at 2026-11-20\n"
+             "signpost drill --oldest 5\n"
+             "signpost drill --history web01/vda --json\n"},
     VerbInfo{"status", "", "", "show the catalog and the servers on one screen", "no-header",
              "signpost status\n"
              "signpost status --json | jq .single_copy_disks\n"},

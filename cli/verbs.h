@@ -56,6 +56,8 @@ VerbResult run(const Context& context, const MountVerb& verb);
 VerbResult run(const Context& context, const RunVerb& verb);
 VerbResult run(const Context& context, const SessionsVerb& verb);
 VerbResult run(const Context& context, const SessionsKillVerb& verb);
+VerbResult run(const Context& context, const BootVerb& verb);
+VerbResult run(const Context& context, const DrillVerb& verb);
 VerbResult run(const Context& context, const StatusVerb& verb);
 VerbResult run(const Context& context, const CacheVerb& verb);
 VerbResult run(const Context& context, const DoctorVerb& verb);

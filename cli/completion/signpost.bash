@@ -5,7 +5,7 @@
 # command itself gives. A catalog that does not answer completes nothing.
 
 _signpost_verbs='ls list find where which info uri servers sites add rm scan verify diff explain copy
-    move repair jobs files mount run sessions status cache doctor init
+    move repair jobs files mount run boot drill sessions status cache doctor init
     catalog'
 _signpost_options='--catalog --json --json=lines --server --bytes --color --help'
 
@@ -68,6 +68,10 @@ _signpost_options_of() {
     'files cat') echo "--deleted $guest" ;;
     mount) echo "--background $guest" ;;
     run) echo "--cow $tls" ;;
+    boot) echo "--start --print-xml --print-command --vm --cow --memory --bus --accel $tls" ;;
+    drill)
+        echo "--at --oldest --sign --expect --timeout --history --memory --bus --accel $tls"
+        ;;
     'files get') echo "--recursive --tar --force --deleted $guest" ;;
     'files find') echo "$table --all-points --deleted $guest" ;;
     sessions) echo "$table --watch" ;;
@@ -91,6 +95,7 @@ _signpost_verb() {
         case $word in
         --catalog | --server | --uri | --color | --columns | -o | --limit | --site | --priority | \
             --listen | --class | --glob | --repository | --tls-certificates | --tls-psk | --tls-username | --to | \
+            --vm | --memory | --bus | --accel | --at | --oldest | --sign | --expect | --timeout | \
             --from | --rate | --copies | --config | --with | --key)
             i=$((i + 1))
             while [[ ${COMP_WORDS[i]} == [=:] || ${COMP_WORDS[i + 1]-} == [=:] ]] &&
@@ -142,8 +147,8 @@ _signpost_argument() {
         [[ $place == 0 ]] &&
             _signpost_words "kill $(_signpost_ask sessions -H -o id)" "$current"
         ;;
-    ls | list | where | which | info | uri | rm | verify | diff | explain | copy | move | repair | run)
-        [[ $place == 0 || $verb == verify || $verb == diff ]] && _signpost_disks "$current"
+    ls | list | where | which | info | uri | rm | verify | diff | explain | copy | move | repair | run | boot | drill)
+        [[ $place == 0 || $verb == @(verify|diff|drill) ]] && _signpost_disks "$current"
         ;;
     mount)
         case $place in
@@ -208,7 +213,10 @@ _signpost() {
     --catalog | --tls-psk | --config | --key) mapfile -t COMPREPLY < <(compgen -f -- "$current") ;;
     --repository | --tls-certificates) mapfile -t COMPREPLY < <(compgen -d -- "$current") ;;
     --uri | --columns | -o | --limit | --site | --priority | --glob | --tls-username | --rate | \
-        --copies | --listen) ;;
+        --copies | --listen | --vm | --memory | --at | --oldest | --expect | --timeout) ;;
+    --bus) _signpost_words 'virtio sata ide' "$current" ;;
+    --accel) _signpost_words 'auto kvm tcg' "$current" ;;
+    --sign) _signpost_words 'auto agent serial screen' "$current" ;;
     *)
         if [[ $current == -* ]]; then
             _signpost_words "$_signpost_options $(_signpost_options_of "$verb")" "$current"

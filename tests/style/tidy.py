@@ -78,8 +78,10 @@ HEAVY_HEADERS = {
     "microhttpd.h": {"nbd-server/http/http_server.cc"},
     "nlohmann/": {
         "cli/catalog_file.cc",
+        "cli/drill_history.cc",
         "cli/files_json.cc",
         "cli/json_output.cc",
+        "cli/qemu_monitor.cc",
         "libvirt-pool/pool_json.cc",
         "nbd-server/console/api_json.cc",
         "nbd-server/disk/backup_json.cc",
