@@ -32,6 +32,9 @@ function(about package summary text)
     set(CPACK_DEBIAN_${key}_PACKAGE_CONTROL_EXTRA "${extra}" PARENT_SCOPE)
 endfunction()
 
+# Each package has a summary of its own.
+set(CPACK_PACKAGE_DESCRIPTION_SUMMARY "")
+
 # What talks to each other without a protocol of its own is of one version.
 set(same "(= ${CPACK_PACKAGE_VERSION})")
 

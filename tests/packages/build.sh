@@ -29,6 +29,8 @@ for package in "${made[@]}"; do
     dpkg-deb --contents "$package" >"$tmp/contents"
     ! grep -v ' root/root ' "$tmp/contents" || fail "${package##*/}: an owner"
     grep -q '/copyright$' "$tmp/contents" || fail "${package##*/}: no copyright"
+    dpkg-deb --field "$package" Description | head -n 1 >>"$tmp/summaries"
 done
+[ "$(sort -u "$tmp/summaries" | wc -l)" = "${#made[@]}" ] || fail "summaries that are the same"
 lintian --allow-root --tag-display-limit 0 --fail-on error,warning "${made[@]}" ||
     fail "lintian complains"
