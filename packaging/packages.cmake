@@ -78,8 +78,9 @@ backup server, and copies them home while the machine runs."
 about(signpost-files "read file systems inside the disks of a federation"
 "The process that \"signpost files\" and \"signpost mount\" have read the file
 systems on a disk: ext, NTFS, FAT, exFAT, ISO 9660, HFS+ and UFS by itself;
-XFS, btrfs, logical volumes, arrays and LUKS with the tools of GRUB. It has no
-network and no files, and may make only the few system calls that it needs."
+XFS, btrfs, logical volumes and arrays with the tools of GRUB. It has no
+network and no files, and may make only the few system calls that it needs.
+Another such process opens LUKS."
     DEPENDS "signpost ${same}"
     RECOMMENDS "grub-common, fuse3")
 
