@@ -199,6 +199,11 @@ class Catalog {
     // or idle.
     virtual std::shared_ptr<void> when_changed(std::function<void()> told);
 
+    // How often whoever waits for a change may ask for change_sequence().
+    virtual std::chrono::milliseconds look_interval() const {
+        return std::chrono::milliseconds(200);
+    }
+
     // Disks and locations in all, for status.
     struct Totals {
         std::uint64_t disks = 0;

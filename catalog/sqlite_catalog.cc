@@ -518,12 +518,9 @@ Result<std::uint64_t> SqliteCatalog::change_sequence() {
     });
 }
 
-std::shared_ptr<void> SqliteCatalog::when_changed(std::function<void()> told) {
-    auto handle = hints_->add(std::move(told));
-    const std::lock_guard lock(watching_);
-    if (changes_ == nullptr)
-        changes_ = std::make_unique<SqliteChanges>(path_, hints_);
-    return handle;
+// A page in memory and two locks: some microseconds.
+std::chrono::milliseconds SqliteCatalog::look_interval() const {
+    return std::chrono::milliseconds(25);
 }
 
 Result<Catalog::Totals> SqliteCatalog::totals() {

@@ -8,11 +8,6 @@
 
 #pragma once
 
-#include <memory>
-#include <mutex>
-
-#include "catalog/change_hints.h"
-#include "catalog/sqlite_changes.h"
 #include "catalog/sqlite_pool.h"
 #include "catalog/sqlite_publish.h"
 #include "catalog/sqlite_rows.h"
@@ -62,7 +57,7 @@ class SqliteCatalog : public Catalog {
     Result<void> begin_import() override;
     Result<void> end_import() override;
     Result<std::uint64_t> change_sequence() override;
-    std::shared_ptr<void> when_changed(std::function<void()> told) override;
+    std::chrono::milliseconds look_interval() const override;
     Result<Totals> totals() override;
     Result<void> check_integrity() override;
     int schema_version() const override { return static_cast<int>(catalog_migrations().size()); }
@@ -94,9 +89,6 @@ class SqliteCatalog : public Catalog {
     ConnectionPool readers_;
     ConnectionPool writer_;
     Connection::Time next_change_{};  // not before then; who has the writer has this
-    const std::shared_ptr<ChangeHints> hints_ = std::make_shared<ChangeHints>();
-    std::mutex watching_;
-    std::unique_ptr<SqliteChanges> changes_;  // guarded by watching_; made when first wanted
 };
 
 }  // namespace signpost

@@ -278,10 +278,9 @@ using Verb =
                  ServersRemoveVerb, ServersDrainVerb, SitesListVerb, SitesCostVerb, AddVerb,
                  RemoveVerb, ScanVerb, VerifyVerb, DiffVerb, ExplainVerb, CopyVerb, RepairVerb,
                  JobsVerb, JobsCancelVerb, FilesListVerb, FilesCatVerb, FilesGetVerb, FilesFindVerb,
-                 MountVerb, RunVerb, BootVerb, DrillVerb, SessionsVerb, SessionsKillVerb, StatusVerb,
-                 CacheVerb, DoctorVerb, InitVerb, CatalogInitVerb, CatalogExportVerb,
-                 CatalogImportVerb,
-                 CatalogMigrateVerb, CatalogRebuildVerb>;
+                 MountVerb, RunVerb, BootVerb, DrillVerb, SessionsVerb, SessionsKillVerb,
+                 StatusVerb, CacheVerb, DoctorVerb, InitVerb, CatalogInitVerb, CatalogExportVerb,
+                 CatalogImportVerb, CatalogMigrateVerb, CatalogRebuildVerb>;
 
 struct Invocation {
     Options options;

@@ -86,11 +86,16 @@ class LiveCopier final : public Copier {
             if (OwnJob* job = next_due()) {
                 work(*job);
             } else {
+                const auto pause = interval();
                 std::unique_lock lock(mutex_);
-                wake_.wait_for(lock, times_.look, [this] { return stopping_ || hinted_; });
+                wake_.wait_for(lock, pause, [this] { return stopping_ || hinted_; });
                 wake_.wait_until(lock, not_before_, [this] { return stopping_; });
             }
         }
+    }
+
+    std::chrono::milliseconds interval() const {
+        return times_.look.count() > 0 ? times_.look : parts_.catalog.look_interval();
     }
 
     bool stopping() {
@@ -116,8 +121,8 @@ class LiveCopier final : public Copier {
         if (!take_hint() && now < look_at_) {
             return;
         }
-        look_at_ = now + times_.look;
-        not_before_ = now + times_.look / kHintedLooks;
+        look_at_ = now + interval();
+        not_before_ = now + interval() / kHintedLooks;
         const auto sequence = parts_.catalog.change_sequence();
         if (!sequence || (seen_ == *sequence && now < full_look_at_)) {
             return;

@@ -45,7 +45,7 @@ struct CopierParts {
 };
 
 struct CopierTimes {
-    std::chrono::milliseconds look{200};     // for new jobs
+    std::chrono::milliseconds look{0};       // for new jobs; 0: as the catalog likes it
     std::chrono::milliseconds report{1000};  // of progress
     std::chrono::milliseconds retry{2000};   // at first; grows to
     std::chrono::milliseconds slowest{60000};

@@ -128,6 +128,11 @@ class LazyCatalog final : public Catalog {
         return with(Need::change, [](Catalog& store) { return store.end_import(); });
     }
 
+    std::chrono::milliseconds look_interval() const override {
+        const std::lock_guard lock(mutex_);
+        return store_ ? store_->look_interval() : Catalog::look_interval();
+    }
+
     // Whatever store there is or will be.
     std::shared_ptr<void> when_changed(std::function<void()> told) override {
         return hints_.add(std::move(told));

@@ -91,6 +91,7 @@ class RememberingCatalog final : public Catalog {
         return ask([](Catalog& store) { return store.change_sequence(); });
     }
 
+    std::chrono::milliseconds look_interval() const override { return live_->look_interval(); }
     std::shared_ptr<void> when_changed(std::function<void()> told) override {
         return live_->when_changed(std::move(told));
     }

@@ -102,7 +102,6 @@ class MicroServer final : public HttpServer {
             socket.release();  // the daemon's
             daemons_.push_back(daemon);
         }
-        reaper_ = std::thread([this] { reap(); });
         return {};
     }
 
@@ -168,6 +167,9 @@ class MicroServer final : public HttpServer {
         auto& server = *static_cast<MicroServer*>(self);
         const std::lock_guard lock(server.mutex_);
         if (code == MHD_CONNECTION_NOTIFY_STARTED) {
+            if (!server.reaper_.joinable() && !server.ending_) {
+                server.reaper_ = std::thread([&server] { server.reap(); });
+            }
             server.connections_[connection] = {socket_of(connection), Clock::now() + kRequestTime};
         } else {
             server.connections_.erase(connection);
@@ -283,7 +285,7 @@ class MicroServer final : public HttpServer {
     std::condition_variable changed_;
     std::unordered_map<MHD_Connection*, Connection> connections_;  // guarded by mutex_
     bool ending_ = false;                                          // guarded by mutex_
-    std::thread reaper_;
+    std::thread reaper_;  // guarded by mutex_; from the first connection on
 };
 
 }  // namespace

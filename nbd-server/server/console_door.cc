@@ -126,19 +126,12 @@ ConsoleDoor::ConsoleDoor(Parts parts) : parts_(std::move(parts)) {
                             bool well) { note_sign_in(person, user, well); },
         .sessions = [this] { return parts_.server.live().reports(); },
         .end_session = [this](std::uint64_t id, const Person& by) { return end_session(id, by); }});
-    sampler_ = std::thread([this] { keep_samples(); });
 }
 
 ConsoleDoor::~ConsoleDoor() {
     console_->stop();
-    {
-        const std::lock_guard lock(mutex_);
-        ending_ = true;
-    }
-    changed_.notify_all();
     http_.reset();
     control_.reset();
-    sampler_.join();
     if (!control_path_.empty()) {
         ::unlink(control_path_.c_str());
     }
@@ -234,12 +227,13 @@ void ConsoleDoor::note_sign_in(const Person& person, const std::string& user, bo
     }
 }
 
-void ConsoleDoor::keep_samples() {
-    std::unique_lock lock(mutex_);
-    const std::chrono::seconds interval(kSampleSeconds);
-    while (!changed_.wait_for(lock, interval, [this] { return ending_; })) {
+std::chrono::steady_clock::time_point ConsoleDoor::tick() {
+    const auto now = std::chrono::steady_clock::now();
+    if (now >= next_sample_) {
         parts_.server.live().sample();
+        next_sample_ = now + std::chrono::seconds(kSampleSeconds);
     }
+    return next_sample_;
 }
 
 }  // namespace signpost

@@ -4,15 +4,13 @@
 // it; and to the control socket, `control` in the server's own state directory, which only who runs
 // the server (or root) can use, and by which `signpost sessions` asks and ends sessions.
 //
-// Lifetime: the server outlives it. Threads: start and end by main; it has its own.
+// Lifetime: the server outlives it. Threads: start, ticks and end by main; it has its own.
 
 #pragma once
 
-#include <condition_variable>
+#include <chrono>
 #include <memory>
-#include <mutex>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "nbd-server/console/console.h"
@@ -37,6 +35,9 @@ class ConsoleDoor {
     ConsoleDoor& operator=(const ConsoleDoor&) = delete;
     ~ConsoleDoor();
 
+    // Does what is due now and then. When to be called again, at the latest.
+    std::chrono::steady_clock::time_point tick();
+
    private:
     explicit ConsoleDoor(Parts parts);
 
@@ -45,17 +46,12 @@ class ConsoleDoor {
     Eyes eyes_of(const Person& person) const;
     void note_sign_in(const Person& person, const std::string& user, bool well);
     bool end_session(std::uint64_t id, const Person& by);
-    void keep_samples();
-
     Parts parts_;
     std::unique_ptr<ServerConsole> console_;
     std::unique_ptr<HttpServer> http_;     // null: not asked for
     std::unique_ptr<HttpServer> control_;  // null: no state is kept
     std::string control_path_;
-    std::mutex mutex_;
-    std::condition_variable changed_;
-    bool ending_ = false;  // guarded by mutex_
-    std::thread sampler_;
+    std::chrono::steady_clock::time_point next_sample_;
 };
 
 }  // namespace signpost

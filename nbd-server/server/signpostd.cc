@@ -307,7 +307,8 @@ class Program {
                                      : beat ? Clock::duration(*beat)
                                             : Clock::duration(std::chrono::seconds(5));
         for (;;) {
-            const int number = next_signal(turn);
+            const auto tick = console_->tick() - Clock::now();
+            const int number = next_signal(std::clamp(tick, Clock::duration(0), turn));
             notify_.keep_alive();
             if (number == SIGHUP) {
                 reload();

@@ -4,11 +4,11 @@
 
 #include <gtest/gtest.h>
 
-#include <atomic>
+#include <condition_variable>
+#include <mutex>
 
 #include "tests/unit/catalog/postgres_cluster.h"
 #include "tests/unit/catalog/sample_records.h"
-#include "tests/unit/catalog/told.h"
 
 namespace signpost::test {
 namespace {
@@ -16,6 +16,31 @@ namespace {
 std::unique_ptr<Catalog> open(const std::string& uri, OpenMode mode = OpenMode::create) {
     return PostgresCatalog::open(uri, mode, {}, kPatience).value();
 }
+
+// What CATALOG tells, while this lives.
+class Told {
+   public:
+    explicit Told(Catalog& catalog)
+        : handle_(catalog.when_changed([this] {
+              const std::lock_guard lock(mutex_);
+              ++times_;
+              more_.notify_all();
+          })) {}
+
+    // Waits until it was told more than BEFORE times; gives how often it was.
+    int more_than(int before) {
+        std::unique_lock lock(mutex_);
+        more_.wait_for(lock, std::chrono::seconds(20), [&] { return times_ > before; });
+        EXPECT_GT(times_, before);
+        return times_;
+    }
+
+   private:
+    std::mutex mutex_;
+    std::condition_variable more_;
+    int times_ = 0;
+    std::shared_ptr<void> handle_;
+};
 
 class PostgresNotify : public testing::Test {
    protected:
