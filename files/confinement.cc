@@ -18,7 +18,11 @@ namespace signpost::files {
 namespace {
 
 // A file system of terabytes is read in less; one that lies about its size is not followed further.
+#ifdef __SANITIZE_ADDRESS__  // its shadow memory is terabytes of addresses
+constexpr rlim_t kAddressSpace = RLIM_INFINITY;
+#else
 constexpr rlim_t kAddressSpace = rlim_t{1} << 30;
+#endif
 constexpr rlim_t kSecondsOfAQuestion = 120;
 // Half of a second on the machine that made the key slot, mostly; the header may say years.
 constexpr rlim_t kSecondsToUnlock = 120;

@@ -27,7 +27,11 @@ namespace {
 
 // qemu-nbd takes 0.4 GiB of addresses, hardly touched, and up to 0.5 GiB of buffers for each
 // connection (16 requests of 32 MiB); a hostile header can make it ask for more than memory holds.
+#ifdef __SANITIZE_ADDRESS__  // its shadow memory is terabytes of addresses
+constexpr rlim_t kAddressSpace = RLIM_INFINITY;
+#else
 constexpr rlim_t kAddressSpace = rlim_t{8} << 30;
+#endif
 constexpr rlim_t kOpenFiles = 1024;
 
 constexpr char kListenPid[] = "LISTEN_PID=";
