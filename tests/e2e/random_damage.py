@@ -17,7 +17,6 @@ import ctypes
 import os
 import random
 import re
-import resource
 import shutil
 import subprocess
 import sys
@@ -107,8 +106,7 @@ class Round:
     def judge(self, words):
         process = subprocess.Popen(
             [self.arguments.signpost, "files", *words], stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, errors="replace",
-            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (8 << 30, 8 << 30)))
+            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, errors="replace")
         try:
             said = process.communicate(timeout=self.arguments.patience)[1]
         except subprocess.TimeoutExpired:
@@ -158,6 +156,9 @@ def main():
     os.rmdir(arguments.work)
     for end, count in sorted(ends.items()):
         print(f"{count:5} {end}")
+    # Most damage hits what nobody looks at: where little can be read, the reader is broken.
+    if sum(count for end, count in ends.items() if end.endswith(": read")) < arguments.rounds / 3:
+        sys.exit("hardly anything was read")
 
 
 if __name__ == "__main__":
