@@ -285,6 +285,12 @@ void Doctor::check_sample(const Server& server, const ProbeResult& probe) {
 std::string Doctor::remedy(const Server& server, const Error& error) const {
     const std::string& text = error.message;
     const auto says = [&](std::string_view word) { return text.find(word) != text.npos; };
+    if (says("did not start TLS") || says("refused TLS")) {
+        return fmt::format(
+            "its URI says nbds, but it has no TLS: give it certificates, or: "
+            "signpost servers add {} nbd://HOST",
+            server.name);
+    }
     if (says("refused")) {
         return fmt::format(
             "start the server on {0}: systemctl start signpostd; or forget it: "
@@ -294,12 +300,6 @@ std::string Doctor::remedy(const Server& server, const Error& error) const {
     if (says("is a TLS server")) {
         return fmt::format("give doctor --tls-certificates DIR or --tls-psk FILE, to ask {}",
                            server.name);
-    }
-    if (says("did not start TLS")) {
-        return fmt::format(
-            "its URI says nbds, but it has no TLS: give it certificates, or: "
-            "signpost servers add {} nbd://HOST",
-            server.name);
     }
     if (says("expired")) {
         return fmt::format("renew the certificate on {}, then: systemctl reload signpostd",

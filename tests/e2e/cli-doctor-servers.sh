@@ -69,7 +69,8 @@ finds server fail 'TLS server' '--tls-certificates'
 make_authority "$tmp/stranger"
 make_certificate "$tmp/stranger" "$tmp/stranger" client doctor
 finds server fail certificate 'authority' --tls-certificates "$tmp/stranger"
-signpost servers add secret "nbd://localhost:${port[secret]}"
+signpost servers rm secret --yes
+signpost scan "$tmp/alpha" --server secret --uri "nbd://localhost:${port[secret]}"
 finds server fail TLS 'nbds://HOST'
 signpost servers add secret "nbds://localhost:${port[other]}"
 finds server fail TLS 'nbd://HOST' --tls-certificates "$tmp/tls"
