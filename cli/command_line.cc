@@ -293,6 +293,9 @@ void Parser::add_other_verbs() {
     init->add_option("--listen", raw.listen, "where clients come in; may be repeated")
         ->type_name("ADDRESS")
         ->allow_extra_args(false);
+    init->add_option("--http", raw.http,
+                     "the console for browsers: on (this machine only), off, or ADDR:PORT")
+        ->type_name("ADDRESS");
     init->add_option("--site", raw.site, "where the server stands")->type_name("SITE");
     init->add_flag("--writable", raw.writable, "let clients write");
     init->add_flag("--force", raw.force, "replace the file that is there, and keep it as FILE.old");

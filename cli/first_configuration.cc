@@ -111,6 +111,10 @@ std::string first_configuration_text(const FirstConfiguration& configuration) {
     }
     text += "\n# Where clients come in. \":10809\" is every address of this machine.\n";
     text += fmt::format("listen = {}\n", toml_list(configuration.listen));
+    if (!configuration.http.empty()) {
+        text += "\n# The console for browsers, and metrics at /metrics.\n";
+        text += fmt::format("http = [{}]\n", toml_text(configuration.http));
+    }
     if (configuration.writable) {
         text += "\n# Clients may write; [[access]] rules can say which, and to which disks.\n";
         text += "writable = true\n";

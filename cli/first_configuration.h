@@ -25,6 +25,7 @@ struct FirstConfiguration {
     std::string site;  // empty: none
     NbdUri uri;
     std::vector<std::string> listen;
+    std::string http;          // where the console is; empty: nowhere
     std::string certificates;  // directory; empty: no TLS
     bool writable = false;
 };

@@ -208,6 +208,7 @@ struct InitVerb {
     std::optional<std::string> repositories;  // separated by commas; empty: ask
     std::string site;
     std::vector<std::string> listen;  // empty: as the address of the server wants it
+    std::string http;                 // "on", "off" or an address
     bool catalog_given;
     bool writable;
     bool force;  // replace the file

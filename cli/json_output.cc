@@ -401,6 +401,7 @@ std::string init_json(const std::string& file, const FirstConfiguration& configu
                    {"server", configuration.server},
                    {"uri", configuration.uri.str()},
                    {"listen", configuration.listen},
+                   {"http", or_null(configuration.http)},
                    {"tls_certificates", or_null(configuration.certificates)}},
                   kIndent);
 }

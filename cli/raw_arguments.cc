@@ -537,6 +537,7 @@ Outcome<Verb> init(const RawArguments& raw) {
                   .repositories = {},
                   .site = raw.site,
                   .listen = raw.listen,
+                  .http = raw.http,
                   .catalog_given = std::ranges::count(raw.given_options, "catalog") > 0,
                   .writable = raw.writable,
                   .force = raw.force};

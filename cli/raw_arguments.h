@@ -41,6 +41,7 @@ struct RawArguments {
     std::string place, destination, directory, key;
     std::vector<std::string> with;
     std::vector<std::string> command, listen;
+    std::string http = "on";
     std::string vm, memory = "1024", bus = "virtio", accel = "auto", sign = "auto", expect;
     std::string timeout = "300", oldest, at;
     bool start = false, print_xml = false, print_command = false, history = false;

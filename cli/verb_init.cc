@@ -34,6 +34,7 @@ constexpr std::string_view kNone = "none";
 constexpr const char* kUsualCertificates = "/etc/pki/signpost";
 constexpr const char* kServerUser = "signpost";
 constexpr int kTries = 5;
+constexpr std::uint16_t kConsolePort = 10880;
 constexpr std::chrono::seconds kCheckTime{30};
 
 std::unexpected<Failure> usage(std::string message) {
@@ -196,6 +197,7 @@ class Initiation {
     Outcome<void> take_repositories();
     Outcome<void> take_address();
     Outcome<void> take_catalog();
+    void take_console();
     Outcome<void> write_file();
     Outcome<void> check_file(const std::string& file);
     void warn() const;
@@ -310,6 +312,14 @@ Outcome<void> Initiation::take_address() {
     return {};
 }
 
+void Initiation::take_console() {
+    configuration_.http = verb_.http == "off" ? "" : verb_.http;
+    if (configuration_.http == "on") {
+        const auto port = free_port_from(kConsolePort, true);
+        configuration_.http = fmt::format("127.0.0.1:{}", port.value_or(kConsolePort));
+    }
+}
+
 Outcome<void> Initiation::take_catalog() {
     const auto given = verb_.catalog_given ? std::optional(context_.options.catalog)
                                            : std::optional<std::string>();
@@ -344,6 +354,7 @@ Outcome<void> Initiation::take_answers() {
     configuration_.server = std::move(*server);
     configuration_.site = verb_.site;
     configuration_.writable = verb_.writable;
+    take_console();
     if (const auto taken = take_address(); !taken) {
         return taken;
     }
@@ -445,6 +456,11 @@ void Initiation::say_what_is_next() const {
         console.out(fmt::format("  export SIGNPOST_SERVER={}\n", configuration_.server));
     }
     console.out("  signpost ls\n  signpost doctor\n");
+    if (!configuration_.http.empty()) {
+        console.out(fmt::format("and in a browser: {}://{}/\n",
+                                configuration_.certificates.empty() ? "http" : "https",
+                                escaped(configuration_.http)));
+    }
 }
 
 VerbResult Initiation::run() {

@@ -45,7 +45,7 @@ restore points, says where their copies are and whether they are good, takes
 files out of disks, copies and moves disks between servers, and finds what is
 wrong. The manual pages for recovery at three in the morning are in here."
     RECOMMENDS "signpost-files ${same}, fuse3"
-    SUGGESTS "signpost-server, signpost-libvirt, qemu-utils, libnbd-bin")
+    SUGGESTS "signpost-server, signpost-libvirt, qemu-utils, qemu-system-x86, libnbd-bin")
 
 about(signpost-server "serve any disk of a federation over NBD"
 "The server: it serves the disk images below its repositories (raw, qcow2,

@@ -78,7 +78,8 @@ _signpost_options_of() {
     'sessions kill') echo '--yes --dry-run' ;;
     status) echo '--no-header' ;;
     init)
-        echo '--repository --listen --site --writable --force --uri --yes --dry-run --tls-certificates'
+        echo "--repository --listen --http --site --writable --force --uri --yes --dry-run" \
+            '--tls-certificates'
         ;;
     'catalog import') echo '--merge' ;;
     'catalog rebuild') echo '--from --merge' ;;
@@ -94,7 +95,7 @@ _signpost_verb() {
         word=${COMP_WORDS[i]}
         case $word in
         --catalog | --server | --uri | --color | --columns | -o | --limit | --site | --priority | \
-            --listen | --class | --glob | --repository | --tls-certificates | --tls-psk | --tls-username | --to | \
+            --listen | --http | --class | --glob | --repository | --tls-certificates | --tls-psk | --tls-username | --to | \
             --vm | --memory | --bus | --accel | --at | --oldest | --sign | --expect | --timeout | \
             --from | --rate | --copies | --config | --with | --key)
             i=$((i + 1))
@@ -213,7 +214,7 @@ _signpost() {
     --catalog | --tls-psk | --config | --key) mapfile -t COMPREPLY < <(compgen -f -- "$current") ;;
     --repository | --tls-certificates) mapfile -t COMPREPLY < <(compgen -d -- "$current") ;;
     --uri | --columns | -o | --limit | --site | --priority | --glob | --tls-username | --rate | \
-        --copies | --listen | --vm | --memory | --at | --oldest | --expect | --timeout) ;;
+        --copies | --listen | --http | --vm | --memory | --at | --oldest | --expect | --timeout) ;;
     --bus) _signpost_words 'virtio sata ide' "$current" ;;
     --accel) _signpost_words 'auto kvm tcg' "$current" ;;
     --sign) _signpost_words 'auto agent serial screen' "$current" ;;

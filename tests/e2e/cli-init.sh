@@ -4,7 +4,7 @@
 # flags say is not asked; a file that is there stays.
 . "$(dirname "$0")/functions.sh"
 
-requires nbdinfo jq certtool
+requires nbdinfo jq certtool curl
 make_raw "$tmp/images/web01/vda.raw" 1M
 catalog_is=sqlite:$tmp/new/catalog.db
 mkdir "$tmp/new"
@@ -48,6 +48,11 @@ at=$("$SIGNPOST" servers --json | jq -r '.[0].uris[0]')
 nbdinfo --size "$at/web01/vda" || fail "web01/vda is not served at $at"
 [[ $at == *:*:* ]] || at=$at:10809
 says "$file" "listen = [\"${at#nbd://}\"]"
+console=$(sed -n 's|^and in a browser: ||p' "$tmp/out")
+curl -sSf "${console}api/v1/disks" | jq -e '.disks[0].name == "web01/vda"' >/dev/null ||
+    fail "the console is not at $console"
+"$SIGNPOST" init --dry-run --yes --force --http off "$file" >"$tmp/out" 2>&1
+! grep -q ^http "$tmp/out" || fail "a console, although it is off: $(cat "$tmp/out")"
 
 # Its port is taken now: the next configuration has another. A file that is there stays, unless.
 refused 8 --force "$file" --yes --server beta

@@ -28,7 +28,8 @@ page_lines signpost-quickstart | sed \
 grep -q 'until signpost' "$root/root/page" || fail "the page does not list the disks"
 in_root sh -c 'cd /packages && exec bash -eux -o pipefail /root/page' >"$tmp/page.log" 2>&1 ||
     fail "the page stops"
-for said in 'web01/vda ' 'virtual size: 104 MiB' ' ext4 ' 'motd'; do
+for said in 'web01/vda ' '"name": *"web01/vda"' 'virtual size: 104 MiB' ' ext4 ' 'motd' \
+    'qemu-img create'; do
     grep -q -- "$said" "$tmp/page.log" || fail "not said: $said"
 done
 cmp "$root/root/motd" "$tmp/motd" || fail "the file has other bytes"
