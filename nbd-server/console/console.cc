@@ -313,6 +313,12 @@ HttpAnswer ServerConsole::status(const HttpRequest& /*request*/, const Person& p
                              : !servers ? servers.error()
                                         : now.error();
         report.trouble = error.message;
+        // What is remembered says as of when; any disk will do.
+        if (const auto known = catalog.list("", "", 1); known && !known->empty()) {
+            report.as_of = known->front().as_of;
+        }
+        report.servers = servers.value_or(std::vector<Server>());
+        report.now = now.value_or(0);
     } else {
         report.change_sequence = *sequence;
         report.totals = *totals;
