@@ -68,7 +68,10 @@ async function run(body, {allowed = /^$/, ...options} = {}) {
       await until("the page has asked its server",
         async () => !(await page.locator("#facts").textContent()).startsWith("Asking"));
     };
-    await body({page, context, shot, open, address});
+    await body({page, context, shot, open, address}).catch(async error => {
+      await shot("failed").catch(() => {});
+      throw error;
+    });
     assert.deepStrictEqual(wrong, []);
   } finally {
     await browser.close();
