@@ -34,7 +34,9 @@ Outcome<DiskReport> report_disk(FederationView& view, Console& console, const Di
     if (const auto servers = view.servers(); !servers) {
         return std::unexpected(servers.error());
     }
-    const auto writer = view.catalog().writer(disk->name);
+    // Who writes now is nothing that can be remembered.
+    const auto writer = disk->as_of == 0 ? view.catalog().writer(disk->name)
+                                         : Result<std::optional<WriterLease>>(std::nullopt);
     if (!writer) {
         return std::unexpected(catalog_failure(writer.error()));
     }
