@@ -2,7 +2,7 @@
 "use strict";
 const {assert, main, run, until} = require("./browser.js");
 
-const uri = process.argv[2];
+const uri = process.env.DISK_URI;
 
 const finds = () => run(async ({page, open, shot}) => {
   await open("");

@@ -26,4 +26,5 @@ all_asked() {
 }
 wait_until -t 60 all_asked
 
-browse "nbd://127.0.0.1:${port[alpha]}/web01/vda"
+export DISK_URI=nbd://127.0.0.1:${port[alpha]}/web01/vda
+browse

@@ -63,4 +63,5 @@ const links = () => run(async ({page, open, shot}) => {
   await sound(page);
 }, {allowed: /status of 40\d/});
 
-main(disks({width: 1280, height: 800}, "desktop"), disks({width: 360, height: 740}, "phone"), links);
+main(disks({width: 1280, height: 800}, "desktop"), disks({width: 360, height: 740}, "phone"),
+  links);

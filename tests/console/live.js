@@ -7,9 +7,9 @@ const sessions = () => run(async ({page, open, shot}) => {
   await page.getByRole("link", {name: "Sessions"}).click();
   const relayed = page.getByRole("table", {name: "Sessions"}).getByRole("row")
     .filter({hasText: "db01/vda"});
+  const figures = /127\.0\.0\.1.*relayed from beta[\d.]+ [KM]iB\/s[\d.]+ [KM]iB/;
   await until("a session is relayed, and has a curve", async () =>
-    /127\.0\.0\.1.*relayed from beta[\d.]+ [KM]iB\/s[\d.]+ [KM]iB/.test(await relayed.textContent()) &&
-    await relayed.locator("polyline").count() === 1);
+    figures.test(await relayed.textContent()) && await relayed.locator("polyline").count() === 1);
   const curve = relayed.getByRole("img");
   assert.match(await curve.getAttribute("aria-label"),
     /^Five minutes of throughput: now .*\/s, at most .*\/s$/);
