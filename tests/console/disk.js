@@ -10,6 +10,9 @@ const finds = () => run(async ({page, open, shot}) => {
   await until("the search box has the focus", () => search.evaluate(box =>
     box === document.activeElement));
   await until("all disks are listed", async () => await page.getByRole("option").count() === 4);
+  const lost = page.getByRole("option", {name: "db01/vda"});
+  await until("the list says that a server is down",
+    async () => /1 of 2 copies out of reach/.test(await lost.textContent()));
   await shot("list");
   await search.fill("vda@2026");
   await until("two are found", async () => await page.getByRole("option").count() === 2);
