@@ -18,5 +18,5 @@ beta_is_down() {
     api /api/v1/servers | jq -e 'any(.reachable == false)'
 }
 wait_until -t 60 beta_is_down
-[ "$(wc -c <"$SOURCE_DIR/nbd-server/http/page/index.html")" -lt 60000 ] || fail "a page of 60 kB"
+[ "$(api / | wc -c)" -lt 60000 ] || fail "a page of 60 kB"
 browse
