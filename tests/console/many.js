@@ -38,7 +38,7 @@ const scrolls = () => run(async ({page, context, open, shot}) => {
   await search.press("ArrowDown");
   await search.press("Enter");
   await page.getByRole("heading", {name: "vm/disk-077770"}).waitFor();
-  await page.getByText("Cannot be read now: none of 1 copy is good.")
+  await page.getByText("Cannot be read now: its only copy is out of reach.")
     .or(page.getByText("Can be read.")).waitFor();
   await search.fill("disk-09999");
   await until("the last are found", async () => await rows(page) === 10);

@@ -116,7 +116,7 @@ function faults() {
 const looks = (name, options) => () => run(async ({page, open, shot}) => {
   for (const [view, hash, ready] of [["list", "", page.getByRole("option").first()],
     ["disk", "#disk=web01%2Fvda", page.getByRole("table", {name: "Copies"})],
-    ["lost", "#disk=old%2Fvda", page.getByText("Cannot be read now: none of 1 copy is good.")],
+    ["lost", "#disk=old%2Fvda", page.getByText("Cannot be read now: its only copy is out of reach.")],
     ["sessions", "#sessions", page.getByText("No client is connected")],
     ["servers", "#servers", page.getByRole("table", {name: "Servers"})],
     ["findings", "#findings", page.getByRole("list", {name: "Findings"})]]) {

@@ -42,7 +42,10 @@ function verdict(disk) {
     return ["bad", "No server holds it."];
   }
   if (!count) {
-    return ["bad", `Cannot be read now: none of ${all} is good.`];
+    const which = copies.length === 1 ? "its only copy is" : `its ${all} are`;
+    const why = copies.every(copy => copy.state === "ready") ? "out of reach"
+      : "out of reach or not good";
+    return ["bad", `Cannot be read now: ${which} ${why}.`];
   }
   if (count < copies.length) {
     return ["warn", `Can be read, from ${count} of ${all}.`];
