@@ -64,6 +64,14 @@ void confine(const ChildCommand& command) {
         const rlimit limit{command.largest_file, command.largest_file};
         ::setrlimit(RLIMIT_FSIZE, &limit);
     }
+    if (command.memory > 0) {
+        const rlimit limit{command.memory, command.memory};
+        ::setrlimit(RLIMIT_AS, &limit);
+    }
+    if (command.processor_seconds > 0) {
+        const rlimit limit{command.processor_seconds, command.processor_seconds};
+        ::setrlimit(RLIMIT_CPU, &limit);
+    }
     if (command.niceness > 0) {
         ::setpriority(PRIO_PROCESS, 0, command.niceness);
     }
@@ -207,8 +215,9 @@ void ChildProcess::end(std::chrono::milliseconds patience) {
 Result<std::string> find_own_program(std::string_view name) {
     std::error_code error;
     const fs::path here = fs::read_symlink("/proc/self/exe", error).parent_path();
-    for (const fs::path& place : {here, here / "../sbin", here / "../nbd-server",
-                                  here / "../libvirt-pool", fs::path("/usr/sbin")}) {
+    for (const fs::path& place :
+         {here, here / "../sbin", here / "../bin", here / "../cli", here / "../nbd-server",
+          here / "../libvirt-pool", fs::path("/usr/sbin"), fs::path("/usr/bin")}) {
         const fs::path path = place / name;
         if (!error && fs::is_regular_file(path, error) && ::access(path.c_str(), X_OK) == 0) {
             return path.lexically_normal().string();

@@ -36,6 +36,8 @@ struct ChildCommand {
     // For programs that a guest may have taken over.
     bool without_network = false;
     std::uint64_t largest_file = 0;  // bytes; 0: any
+    std::uint64_t memory = 0;        // bytes of addresses; 0: any
+    unsigned processor_seconds = 0;  // 0: any
     int niceness = 0;
 };
 

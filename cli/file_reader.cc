@@ -122,6 +122,11 @@ Result<std::string> read_passphrase(const std::string& path) {
 
 }  // namespace
 
+std::vector<std::string> FileReader::programs_of(const std::string& path) {
+    const auto directory = std::filesystem::path(path).parent_path();
+    return {directory.string(), (directory / SIGNPOST_PROGRAMS).lexically_normal().string()};
+}
+
 Result<std::unique_ptr<FileReader>> FileReader::start(DiskBlocks& disk) {
     auto started = start_process({}, kProgram);
     if (!started) {

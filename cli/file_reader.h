@@ -33,6 +33,9 @@ class FileReader {
     // once, each a part of a disk. Its partitions are the devices that GRUB finds in these.
     static Result<std::unique_ptr<FileReader>> start_grub(std::vector<RawVolume> volumes);
 
+    // Where the programs are that the command at PATH starts: directories.
+    static std::vector<std::string> programs_of(const std::string& path);
+
     // How an encrypted VOLUME is to be read, by the passphrase in KEY_FILE (files/luks.h), found in
     // a process of its own. not_found: it is another's passphrase.
     static Result<files::Unlocked> unlock(DiskBlocks& disk, const files::Volume& volume,

@@ -20,6 +20,12 @@ Outcome<NbdUri> address_of(const Context& context, const DiskPlace& place) {
     if (const auto* uri = std::get_if<NbdUri>(&place.disk)) {
         return *uri;
     }
+    if (!context.options.disk_socket.empty()) {
+        NbdUri uri;
+        uri.socket_path = context.options.disk_socket;
+        uri.export_name = std::get<DiskName>(place.disk).str();
+        return uri;
+    }
     auto view = FederationView::open(context.options, CatalogUse::read);
     if (!view) {
         return std::unexpected(view.error());
@@ -201,12 +207,10 @@ void GuestDisk::unlock(std::size_t disk, const std::vector<files::Partition>& pa
         }
         if (auto opened = unlock_one(disk, each); !opened) {
             const bool may_others = opened.error().code != Errc::not_found;
-            unlock_trouble_ = fmt::format(
-                "{}: {}{}", shown({name_of(each), each, nullptr, {}, false}),
-                opened.error().message,
-                may_others
-                    ? fmt::format("; perhaps by: guestfish --ro -i -a '{}'", disks_[disk].uri.str())
-                    : "");
+            unlock_trouble_ =
+                fmt::format("{}: {}{}", shown({name_of(each), each, nullptr, {}, false}),
+                            opened.error().message,
+                            may_others ? guestfish_hint("; perhaps by", disks_[disk].uri) : "");
         }
     }
 }
@@ -385,16 +389,14 @@ Failure GuestDisk::nothing_to_read(const DiskPlace& place,
         return {ExitCode::failed, fmt::format("{}: {}", escaped(name_), unlock_trouble_)};
     }
     if (!stage_trouble_.empty()) {
-        return {ExitCode::failed,
-                fmt::format("{}: {}; or try: guestfish --ro -i -a '{}'", escaped(name_),
-                            stage_trouble_, disks_.front().uri.str())};
+        return {ExitCode::failed, fmt::format("{}: {}{}", escaped(name_), stage_trouble_,
+                                              guestfish_hint("; or try", disks_.front().uri))};
     }
     const bool is_one = there.size() == 1 && place.logical.empty();
     return {ExitCode::failed,
-            fmt::format("{}: no file system that can be read here: {}; perhaps by: guestfish --ro "
-                        "-i -a '{}'",
-                        escaped(name_), is_one ? shown(there.front()) : volume_list(),
-                        disks_.front().uri.str())};
+            fmt::format("{}: no file system that can be read here: {}{}", escaped(name_),
+                        is_one ? shown(there.front()) : volume_list(),
+                        guestfish_hint("; perhaps by", disks_.front().uri))};
 }
 
 // What lies in a partition: what was encrypted there; of a group everything that groups have.
@@ -406,6 +408,13 @@ std::vector<GuestVolume> GuestDisk::those_within(const std::string& name) const 
         return volume.name != name && !volume.name.starts_with(name + "/p");
     });
     return own.empty() || holds_others(own.front().what) ? within : own;
+}
+
+// A socket that was given to this process alone is of no use to whoever reads that.
+std::string GuestDisk::guestfish_hint(const char* words, const NbdUri& uri) const {
+    return context_.options.disk_socket.empty()
+               ? fmt::format("{}: guestfish --ro -i -a '{}'", words, uri.str())
+               : "";
 }
 
 // Those that a place may mean. Of a partition that holds others it is these.

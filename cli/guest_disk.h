@@ -93,6 +93,7 @@ class GuestDisk {
     Failure no_such_file(const DiskPlace& place, const GuestVolume& volume);
     std::string volume_list() const;
     std::string passphrase_hint() const;
+    std::string guestfish_hint(const char* words, const NbdUri& uri) const;
     void say_route(const GuestVolume& volume) const;
 
     const Context& context_;

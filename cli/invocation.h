@@ -32,6 +32,7 @@ struct Options {
     std::string catalog;        // URL
     std::string own_server;     // --server, else SIGNPOST_SERVER, else the host name
     bool server_given = false;  // by --server
+    std::string disk_socket = {};  // `files` asks whoever serves there, and no catalog; empty: none
     std::optional<NbdUri> uri;
     JsonMode json = JsonMode::none;
     bool yes = false;

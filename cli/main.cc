@@ -28,6 +28,7 @@ Defaults defaults() {
         values.catalog = default_catalog_url();
     }
     values.server = environment("SIGNPOST_SERVER");
+    values.disk_socket = environment("SIGNPOST_DISK_SOCKET");
     values.state_directory = default_state_directory();
     std::array<char, 256> host{};
     if (::gethostname(host.data(), host.size() - 1) == 0) {

@@ -122,6 +122,7 @@ Outcome<void> take_server(const RawArguments& raw, const Defaults& defaults, Opt
         return parse_server(defaults.server, "SIGNPOST_SERVER");
     }
     options.own_server = defaults.host_name;
+    options.disk_socket = defaults.disk_socket;
     return {};
 }
 

@@ -21,6 +21,7 @@ struct Defaults {
     std::string server;   // SIGNPOST_SERVER; empty: the host name
     std::string host_name;
     std::string state_directory = {};  // where servers of this machine keep what they know
+    std::string disk_socket = {};      // SIGNPOST_DISK_SOCKET
 };
 
 struct RawArguments {
