@@ -10,7 +10,9 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -39,12 +41,29 @@ struct HttpRequest {
     }
 };
 
+// Bytes that come while they are being sent. The client's own thread asks for them, and lets go of
+// the object when it has all, or when the client goes away.
+class HttpStream {
+   public:
+    HttpStream() = default;
+    HttpStream(const HttpStream&) = delete;
+    HttpStream& operator=(const HttpStream&) = delete;
+    virtual ~HttpStream() = default;
+
+    // Waits for some bytes and puts them into ROOM. 0: that was all. -1: there should be more, but
+    // there is not.
+    virtual ssize_t read(std::span<char> room) = 0;
+};
+
 struct HttpAnswer {
     unsigned status = 200;
     std::string type = "application/json";
     std::string body = {};
-    std::string set_cookie = {};  // the whole header; empty: none
-    std::string policy = {};      // Content-Security-Policy; empty: nothing is to be loaded
+    std::string set_cookie = {};   // the whole header; empty: none
+    std::string policy = {};       // Content-Security-Policy; empty: nothing is to be loaded
+    std::string disposition = {};  // Content-Disposition; empty: none
+    std::shared_ptr<HttpStream> stream = nullptr;  // instead of the body
+    std::uint64_t length = 0;                      // of the stream
 };
 
 // Called on a thread of the door's, which may block; several at once.

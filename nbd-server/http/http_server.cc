@@ -27,6 +27,8 @@ constexpr unsigned kIdleSeconds = 10;              // without a byte either way
 constexpr std::chrono::seconds kRequestTime{15};   // for the whole head of a request
 constexpr std::chrono::seconds kAnswerTime{60};    // for the client to take what was answered
 constexpr std::chrono::seconds kHandlerTime{180};  // for both
+constexpr std::chrono::seconds kPieceTime{30};     // for the client to take a piece of a stream
+constexpr std::size_t kPiece = 64 * 1024;
 constexpr std::size_t kConnectionMemory = 32 * 1024;
 constexpr std::size_t kStack = 1024 * 1024;
 constexpr std::size_t kMaxTarget = 8 * 1024;
@@ -187,7 +189,8 @@ class MicroServer final : public HttpServer {
         try {
             const HttpAnswer answer = server.answer(connection, url, method, target->sound);
             server.give_time(connection, kAnswerTime);
-            return send(connection, answer);
+            begin_idle_time(connection);
+            return server.send(connection, answer);
         } catch (const std::exception&) {
             return MHD_NO;  // ends the connection: there is no memory for more
         }
@@ -219,9 +222,53 @@ class MicroServer final : public HttpServer {
         return handler_(request);
     }
 
-    static MHD_Result send(MHD_Connection* connection, const HttpAnswer& answer) {
-        MHD_Response* const response = MHD_create_response_from_buffer(
-            answer.body.size(), const_cast<char*>(answer.body.data()), MHD_RESPMEM_MUST_COPY);
+    // libmicrohttpd counts what we took as the client's silence, unless it is told anew.
+    static void begin_idle_time(MHD_Connection* connection) {
+        MHD_set_connection_option(connection, MHD_CONNECTION_OPTION_TIMEOUT, 0U);
+        MHD_set_connection_option(connection, MHD_CONNECTION_OPTION_TIMEOUT, kIdleSeconds);
+    }
+
+    struct Streaming {
+        MicroServer& server;
+        MHD_Connection* connection;
+        std::shared_ptr<HttpStream> stream;
+    };
+
+    static ssize_t read_stream(void* state, std::uint64_t /*at*/, char* to,
+                               std::size_t room) noexcept {
+        const auto& streaming = *static_cast<const Streaming*>(state);
+        streaming.server.give_time(streaming.connection, std::chrono::hours(24));
+        ssize_t got = -1;
+        try {
+            got = streaming.stream->read({to, room});
+        } catch (const std::exception&) {
+            got = -1;
+        }
+        streaming.server.give_time(streaming.connection, kPieceTime);
+        begin_idle_time(streaming.connection);
+        return got > 0    ? got
+               : got == 0 ? ssize_t{MHD_CONTENT_READER_END_OF_STREAM}
+                          : ssize_t{MHD_CONTENT_READER_END_WITH_ERROR};
+    }
+
+    static void end_stream(void* state) { delete static_cast<Streaming*>(state); }
+
+    MHD_Response* response_of(MHD_Connection* connection, const HttpAnswer& answer) {
+        if (answer.stream == nullptr) {
+            return MHD_create_response_from_buffer(
+                answer.body.size(), const_cast<char*>(answer.body.data()), MHD_RESPMEM_MUST_COPY);
+        }
+        auto streaming = std::make_unique<Streaming>(*this, connection, answer.stream);
+        MHD_Response* const response = MHD_create_response_from_callback(
+            answer.length, kPiece, &read_stream, streaming.get(), &end_stream);
+        if (response != nullptr) {
+            static_cast<void>(streaming.release());  // the response's
+        }
+        return response;
+    }
+
+    MHD_Result send(MHD_Connection* connection, const HttpAnswer& answer) {
+        MHD_Response* const response = response_of(connection, answer);
         if (response == nullptr) {
             return MHD_NO;
         }
@@ -250,6 +297,10 @@ class MicroServer final : public HttpServer {
         if (!answer.set_cookie.empty()) {
             MHD_add_response_header(response, MHD_HTTP_HEADER_SET_COOKIE,
                                     answer.set_cookie.c_str());
+        }
+        if (!answer.disposition.empty()) {
+            MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_DISPOSITION,
+                                    answer.disposition.c_str());
         }
         const MHD_Result queued = MHD_queue_response(connection, answer.status, response);
         MHD_destroy_response(response);
