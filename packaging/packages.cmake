@@ -57,7 +57,7 @@ After installation it listens on this machine only; see
 /etc/signpost/signpost.toml and signpost-quickstart(7)."
     DEPENDS "systemd | systemd-standalone-sysusers | systemd-sysusers, procps"
     RECOMMENDS "signpost, qemu-utils"
-    SUGGESTS "gnutls-bin, postgresql-client")
+    SUGGESTS "signpost-files, gnutls-bin, postgresql-client")
 
 about(nbdkit-plugin-signpost "serve any disk of a federation with nbdkit"
 "The disks of a Signpost federation as a plugin of nbdkit, with all of its

@@ -74,6 +74,23 @@ std::string servers_answer(const std::vector<std::string>& servers,
     return dumped(list);
 }
 
+std::string files_answer(const char* name, const std::vector<std::string>& lines, bool more) {
+    Json list = Json::array();
+    for (const std::string& line : lines) {
+        list.push_back(parsed(line));
+    }
+    return dumped({{name, std::move(list)}, {"more", more}});
+}
+
+// In a directory paths are names, without a slash.
+std::optional<std::uint64_t> size_of_file(const std::vector<std::string>& lines) {
+    const Json file = lines.size() == 1 ? parsed(lines.front()) : Json();
+    const bool sound = file.is_object() && file.value("path", std::string()).starts_with('/') &&
+                       file.value("type", std::string()) == "file" && file.contains("size") &&
+                       file["size"].is_number_unsigned();
+    return sound ? std::optional(file["size"].get<std::uint64_t>()) : std::nullopt;
+}
+
 std::string status_answer(const std::string& status, const OwnFacts& facts) {
     Json json = parsed(status);
     json["server"] = facts.server;

@@ -43,6 +43,10 @@ std::string disk_of_answer(const std::string& info);
 std::string disk_answer(const std::string& info, const std::string& uri, const CopyLines& lines);
 std::string servers_answer(const std::vector<std::string>& servers,
                            const std::map<std::string, ProbeResult>& probes);
+// LINES: what `files ls --json=lines` printed, one object each. MORE: it had more to say.
+std::string files_answer(const char* name, const std::vector<std::string>& lines, bool more);
+// Of what it printed of one path; empty: that is no regular file, but a directory perhaps.
+std::optional<std::uint64_t> size_of_file(const std::vector<std::string>& lines);
 std::string status_answer(const std::string& status, const OwnFacts& facts);
 
 }  // namespace signpost

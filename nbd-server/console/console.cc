@@ -16,13 +16,6 @@
 
 namespace signpost {
 
-namespace {
-
-constexpr std::size_t kMaxPage = 1000;
-constexpr std::size_t kUsualPage = 100;
-constexpr std::size_t kMaxText = 4096;         // of what is looked for
-constexpr std::chrono::seconds kPatience{10};  // for another's question to be answered
-
 unsigned status_of(ExitCode code) {
     switch (code) {
         case ExitCode::ok:
@@ -43,6 +36,13 @@ unsigned status_of(ExitCode code) {
             return 500;
     }
 }
+
+namespace {
+
+constexpr std::size_t kMaxPage = 1000;
+constexpr std::size_t kUsualPage = 100;
+constexpr std::size_t kMaxText = 4096;         // of what is looked for
+constexpr std::chrono::seconds kPatience{10};  // for another's question to be answered
 
 HttpAnswer failed(ExitCode code, std::string_view message) {
     return {.status = status_of(code), .body = error_answer(message, static_cast<int>(code))};
@@ -150,6 +150,8 @@ const ServerConsole::Place ServerConsole::kPlaces[] = {
     {"/api/v1/status", &ServerConsole::status},
     {"/api/v1/sessions", &ServerConsole::sessions},
     {"/api/v1/doctor", &ServerConsole::doctor},
+    {"/api/v1/files", &ServerConsole::files},
+    {"/api/v1/file", &ServerConsole::file},
     {"/api/v1/login", &ServerConsole::login},
     {"/api/v1/logout", &ServerConsole::logout},
     {"/metrics", &ServerConsole::metrics},

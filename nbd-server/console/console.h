@@ -10,8 +10,10 @@
 
 #include <atomic>
 #include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -20,6 +22,7 @@
 #include "cli/invocation.h"
 #include "nbd-server/console/disk_census.h"
 #include "nbd-server/console/peer_watch.h"
+#include "nbd-server/disk/unique_fd.h"
 #include "nbd-server/http/http_message.h"
 #include "nbd-server/http/metrics_text.h"
 #include "nbd-server/http/person.h"
@@ -30,6 +33,15 @@ namespace signpost {
 
 // Which disks somebody may see, as the access rules have it; empty: all.
 using Eyes = std::function<bool(std::string_view disk)>;
+
+// What somebody wanted to see of a disk.
+struct FileUse {
+    bool list;  // names, else a file's content
+    std::string disk;
+    std::string path;  // empty: partitions
+};
+
+unsigned status_of(ExitCode code);
 
 class ServerConsole {
    public:
@@ -50,6 +62,12 @@ class ServerConsole {
         std::string users = {};               // file of who may sign in; empty: nobody
         std::function<std::string(const Person& person)> address;
         std::function<void(const Person& person, const std::string& user, bool good)> signed_in;
+        // Serves the client on SOCKET as that person; false: there is no room. Empty: files of
+        // disks are not shown.
+        std::function<bool(UniqueFd socket, const Person& person)> serve_disk;
+        // WHY: it was not had; empty: it was.
+        std::function<void(const Person& person, const FileUse& use, const std::string& why)>
+            file_used;
         std::function<std::vector<SessionReport>()> sessions;
         std::function<bool(std::uint64_t id, const Person& by)> end_session;  // false: none such
     };
@@ -83,6 +101,12 @@ class ServerConsole {
     HttpAnswer login(const HttpRequest& request, const Person& person);
     HttpAnswer logout(const HttpRequest& request, const Person& person);
     HttpAnswer end_session(const HttpRequest& request, const Person& person);
+    // console_files.cc
+    HttpAnswer files(const HttpRequest& request, const Person& person);
+    HttpAnswer file(const HttpRequest& request, const Person& person);
+    HttpAnswer of_files(const HttpRequest& request, const Person& person, bool download);
+    std::optional<HttpAnswer> refuse_files(const Person& person) const;
+    std::shared_ptr<void> take_place(const std::string& user);
 
     std::map<std::string, ProbeResult> peers() const;
     std::unique_ptr<Catalog> catalog_for(const Person& person) const;
@@ -93,7 +117,9 @@ class ServerConsole {
     std::unique_ptr<PeerWatch> watch_;    // null: peers are not asked
     std::unique_ptr<DiskCensus> census_;  // null: disks are not counted
     std::atomic<bool> stopping_{false};
-    std::timed_mutex slow_;  // held by what asks other servers: one at a time
+    std::mutex places_mutex_;
+    std::map<std::string, unsigned> places_;  // commands by user; guarded by places_mutex_
+    std::timed_mutex slow_;                   // held by what asks other servers: one at a time
 };
 
 }  // namespace signpost

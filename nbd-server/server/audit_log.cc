@@ -59,6 +59,7 @@ std::string audit_line(const AuditRecord& record, std::int64_t time_ms, std::int
         .add_if("rule", record.rule)
         .add_if("peer", record.peer)
         .add_if("nonce", record.nonce)
+        .add_if("path", record.path)
         .add_if("writer", record.writer)
         .add_if("bytes_read", record.bytes_read)
         .add_if("bytes_written", record.bytes_written)

@@ -40,6 +40,7 @@ struct AuditRecord {
     std::string_view rule{};         // that decided
     std::string_view peer{};         // of a relay
     std::string_view nonce{};        // of a ticket
+    std::string_view path{};         // of a file on the disk
     std::string_view writer{};       // to whom RIGHT says that the disk was given, or not
     std::uint64_t bytes_read = 0;
     std::uint64_t bytes_written = 0;

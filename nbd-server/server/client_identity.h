@@ -58,7 +58,7 @@ struct ClientIdentity {
     std::string dn;
     std::vector<std::string> sans;  // "dns:NAME" (lower case), "uri:URI", "ip:ADDRESS", "email:..."
     std::string psk;
-    std::string user;  // who signed in at the console; never a client over NBD
+    std::string user;  // who signed in at the console, and its commands; nobody else over NBD
 
     // The server that vouches for all this with a ticket; empty: the client came itself.
     std::string via;

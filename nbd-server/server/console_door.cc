@@ -124,6 +124,12 @@ ConsoleDoor::ConsoleDoor(Parts parts) : parts_(std::move(parts)) {
             },
         .signed_in = [this](const Person& person, const std::string& user,
                             bool well) { note_sign_in(person, user, well); },
+        .serve_disk =
+            [this](UniqueFd socket, const Person& person) {
+                return parts_.server.serve_as(std::move(socket), identity_of(person));
+            },
+        .file_used = [this](const Person& person, const FileUse& use,
+                            const std::string& why) { note_file(person, use, why); },
         .sessions = [this] { return parts_.server.live().reports(); },
         .end_session = [this](std::uint64_t id, const Person& by) { return end_session(id, by); }});
 }
@@ -191,15 +197,19 @@ Result<void> ConsoleDoor::open_control() {
     return {};
 }
 
+ClientIdentity ConsoleDoor::identity_of(const Person& person) {
+    ClientIdentity client = identity_of_socket(person.socket);
+    client.tls = person.tls;
+    client.user = person.user;
+    return client;
+}
+
 Eyes ConsoleDoor::eyes_of(const Person& person) const {
     auto policy = parts_.server.policy();
     if (person.runs_server || policy->access.rules.empty()) {
         return {};
     }
-    ClientIdentity client = identity_of_socket(person.socket);
-    client.tls = person.tls;
-    client.user = person.user;
-    return [policy = std::move(policy), client = std::move(client)](std::string_view disk) {
+    return [policy = std::move(policy), client = identity_of(person)](std::string_view disk) {
         return decide(policy->access, client, disk).right != Right::deny;
     };
 }
@@ -224,6 +234,21 @@ void ConsoleDoor::note_sign_in(const Person& person, const std::string& user, bo
         client.user = user;
         parts_.audit->write(
             {.op = "sign-in", .client = &client, .right = well ? "allowed" : "deny"});
+    }
+}
+
+void ConsoleDoor::note_file(const Person& person, const FileUse& use, const std::string& why) {
+    const ClientIdentity client = identity_of(person);
+    parts_.log.info(fmt::format("console: {} {} {}:{}{}{}", client.str(),
+                                use.list ? "lists" : "reads", escaped(use.disk), escaped(use.path),
+                                why.empty() ? "" : ": ", why));
+    if (parts_.audit != nullptr) {
+        parts_.audit->write({.op = use.list ? "files" : "file",
+                             .client = &client,
+                             .disk = use.disk,
+                             .right = why.empty() ? "read-only" : "",
+                             .path = use.path,
+                             .reason = why});
     }
 }
 

@@ -45,6 +45,8 @@ class ConsoleDoor {
     Result<void> open_control();
     Eyes eyes_of(const Person& person) const;
     void note_sign_in(const Person& person, const std::string& user, bool well);
+    void note_file(const Person& person, const FileUse& use, const std::string& why);
+    static ClientIdentity identity_of(const Person& person);
     bool end_session(std::uint64_t id, const Person& by);
     Parts parts_;
     std::unique_ptr<ServerConsole> console_;

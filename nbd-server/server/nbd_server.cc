@@ -201,8 +201,21 @@ void NbdServer::accepted(UniqueFd socket) {
             client.str()));
         return;
     }
+    begin_session(std::move(socket), std::move(client), std::move(*place));
+}
+
+bool NbdServer::serve_as(UniqueFd socket, ClientIdentity client) {
+    if (!has_room() || service_->draining.load()) {
+        return false;
+    }
+    begin_session(std::move(socket), std::move(client), {});
+    return true;
+}
+
+void NbdServer::begin_session(UniqueFd socket, ClientIdentity client,
+                              SessionsByAddress::Place place) {
     auto session = std::make_shared<Session>(*service_, std::move(socket), std::move(client),
-                                             std::move(*place));
+                                             std::move(place));
     auto& loops = service_->loops;
     SessionLoop& home = *loops[next_loop_.fetch_add(1) % loops.size()];
     home.loop().post([&home, session = std::move(session)] {

@@ -35,6 +35,10 @@ class NbdServer final : private Listener::Owner {
     // One client on a socket that is connected already.
     void serve(UniqueFd socket);
 
+    // One that is known to be CLIENT, on a Unix socket of ours; only for reading. False: there is
+    // no room, or the server is being drained. Of any thread.
+    bool serve_as(UniqueFd socket, ClientIdentity client);
+
     void set_policy(std::shared_ptr<const Policy> policy) {
         service_->set_policy(std::move(policy));
     }
@@ -64,6 +68,7 @@ class NbdServer final : private Listener::Owner {
 
     bool has_room() override;
     void accepted(UniqueFd socket) override;
+    void begin_session(UniqueFd socket, ClientIdentity client, SessionsByAddress::Place place);
     void tick(SessionLoop& sessions);
     void tell_sessions(void (*what)(Session& session));
     template <class Fn>

@@ -136,6 +136,9 @@ Result<Confinement> confine_to(const FileTrees& trees) {
     for (const std::string& path : trees.landing) {
         sound = rules.allow_path(path.c_str(), read | rules.change_names()) && sound;
     }
+    for (const std::string& path : trees.programs) {
+        sound = rules.allow_path(path.c_str(), LandlockRules::kReadTree) && sound;
+    }
     if (trees.devices) {
         sound = rules.allow_path("/dev", read | rules.write_file()) && sound;
     }

@@ -33,6 +33,7 @@ struct FileTrees {
     // What is beneath may be read; names of files and directories may be made, moved and removed,
     // but no file be written.
     std::vector<std::string> landing;
+    std::vector<std::string> programs;  // what is beneath may be run, too
     bool devices = false;  // block devices may be opened
 };
 

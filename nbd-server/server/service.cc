@@ -48,6 +48,7 @@ Asker Service::asker_of(const ClientIdentity& client) {
     }
     TicketClaims claims;
     claims.client = client;
+    claims.client.user.clear();  // a name that only this server's console knows
     claims.client.port = 0;  // one client is the same from each of its ports and processes
     if (claims.client.local) {
         claims.client.local->pid = 0;

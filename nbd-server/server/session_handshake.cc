@@ -5,6 +5,7 @@
 // that is not there cost the same way and get the same words.
 
 #include <fmt/format.h>
+#include <sys/socket.h>
 
 #include <cstring>
 #include <ctime>
@@ -24,12 +25,20 @@ using Purpose = wire::ServerHandshake::Purpose;
 constexpr std::size_t kListPage = 1000;
 constexpr unsigned kMostReopened = 4;
 
-wire::ServerHandshake::Tls tls_of(const Policy& policy, const ClientIdentity& client) {
+// Whoever it is that is served by it.
+bool is_unix_socket(int socket) {
+    int domain = 0;
+    socklen_t size = sizeof domain;
+    return ::getsockopt(socket, SOL_SOCKET, SO_DOMAIN, &domain, &size) == 0 && domain == AF_UNIX;
+}
+
+wire::ServerHandshake::Tls tls_of(const Policy& policy, int socket) {
     using Tls = wire::ServerHandshake::Tls;
     if (policy.credentials == nullptr || policy.tls == DoorTls::off) {
         return Tls::off;
     }
-    return policy.tls == DoorTls::require && !client.local ? Tls::required : Tls::available;
+    return policy.tls == DoorTls::require && !is_unix_socket(socket) ? Tls::required
+                                                                     : Tls::available;
 }
 
 // Asks for what this server has, and no other.
@@ -84,7 +93,7 @@ Result<std::string> default_export(Federation& federation) {
 void Session::start_handshake() {
     policy_ = service_.policy();
     handshake_ = std::make_unique<wire::ServerHandshake>(wire::ServerHandshake::Settings{
-        .tls = tls_of(*policy_, client_), .tickets = policy_->ticket_keys != nullptr});
+        .tls = tls_of(*policy_, stream_.socket()), .tickets = policy_->ticket_keys != nullptr});
     out_.text(handshake_->take_output());
     flush();
 }
@@ -189,6 +198,9 @@ void Session::open_export() {
             access = decide(self->policy_->access, self->asker(), meant);
             if (self->ticket_ && (self->ticket_->disk != meant)) {
                 access = {Right::deny, "the ticket is for another disk"};
+            }
+            if (!self->client_.user.empty() && access.right == Right::read_write) {
+                access.right = Right::read_only;  // for the console only reads
             }
             const bool write =
                 access.right == Right::read_write && (!self->ticket_ || self->ticket_->write);

@@ -22,6 +22,7 @@
 
 #include "catalog/catalog.h"
 #include "catalog/disk_name.h"
+#include "nbd-server/console/file_command.h"
 #include "nbd-server/disk/part_file.h"
 #include "nbd-server/disk/private_directory.h"
 #include "nbd-server/server/audit_log.h"
@@ -105,6 +106,8 @@ FileTrees trees_of(const ServerConfiguration& configuration, const FederationSet
     }
     if (!configuration.http.users.empty()) {
         add_tree(trees.readable, directory_of(configuration.http.users));
+        // The console's commands, which need not be where programs are.
+        trees.programs = FileCommand::programs();
     }
     if (!configuration.pid_file.empty()) {
         add_tree(trees.writable, directory_of(configuration.pid_file));
