@@ -410,11 +410,12 @@ std::vector<GuestVolume> GuestDisk::those_within(const std::string& name) const 
     return own.empty() || holds_others(own.front().what) ? within : own;
 }
 
-// A socket that was given to this process alone is of no use to whoever reads that.
+// A socket that was given to this process alone is of no use to whoever reads that; and what gave
+// it has forbidden much that GRUB's tools need.
 std::string GuestDisk::guestfish_hint(const char* words, const NbdUri& uri) const {
     return context_.options.disk_socket.empty()
                ? fmt::format("{}: guestfish --ro -i -a '{}'", words, uri.str())
-               : "";
+               : "; `signpost files`, run from a shell, may read it";
 }
 
 // Those that a place may mean. Of a partition that holds others it is these.

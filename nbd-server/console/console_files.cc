@@ -18,7 +18,7 @@ namespace {
 constexpr std::chrono::seconds kListTime{90};
 constexpr std::chrono::seconds kDownloadTime{6 * 3600};
 constexpr std::size_t kMostEntries = 10'000;
-constexpr std::size_t kMostText = 16 * 1024 * 1024;  // of a listing
+constexpr std::size_t kMostText = 4 * 1024 * 1024;  // of a listing
 constexpr unsigned kMostCommands = 4;
 constexpr unsigned kMostOfUser = 2;
 

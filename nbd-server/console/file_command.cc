@@ -33,7 +33,7 @@ constexpr int kLowWeight = 10;  // nice
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 constexpr std::uint64_t kMemory = 0;  // these take terabytes of addresses
 #else
-constexpr std::uint64_t kMemory = std::uint64_t{4} << 30;
+constexpr std::uint64_t kMemory = std::uint64_t{1} << 30;
 #endif
 
 std::vector<std::string> environment_with(const std::string& socket) {

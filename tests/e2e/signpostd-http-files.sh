@@ -90,6 +90,13 @@ refused 400 file web/vda /etc/hosts -d part=p2:/etc
 refused 400 files 'nbd://127.0.0.1/x' /
 refused 404 files web/none /
 
+# What cannot be read is said in a sentence that says what can.
+truncate -s 1M "$tmp/blank.new" && mv "$tmp/blank.new" "$tmp/repo/web/blank.raw"
+wait_published alpha web/blank
+refused 500 files web/blank /
+jq -e '.error | contains("no file system that can be read here") and
+    contains("run from a shell")' "$tmp/answer" >/dev/null || fail "$(cat "$tmp/answer")"
+
 # Who may not: nobody without sign-in, and by the rules not this disk, in the words for one that is
 # not there.
 refused 404 files db/vda /

@@ -7,7 +7,9 @@
 . "$here/http.inc"
 # shellcheck source=tests/e2e/pki.inc
 . "$here/pki.inc"
-requires htpasswd
+# shellcheck source=tests/e2e/files.inc
+. "$here/files.inc"
+requires htpasswd mkfs.ext4
 
 # refused WORD OPTION…: a mistake in the configuration, and the word is in what is said of it.
 refused() {
@@ -32,6 +34,8 @@ make_authority "$tmp/pki"
 make_certificate "$tmp/pki" "$tmp/pki" server localhost
 htpasswd -Bbc -C 5 "$tmp/users" ann secret1 2>/dev/null
 make_raw "$tmp/repo/vda.raw" 1M
+make_tree "$tmp/tree"
+make_ext4 "$tmp/repo/files.raw" "$tmp/tree" 32M
 start_console alpha --repository="$tmp/repo" --tls-certificates="$tmp/pki" \
     --tls-verify-peer=false --http-users="$tmp/users"
 [[ $console == https://* ]] || fail "no HTTPS: $console"
@@ -39,6 +43,9 @@ start_console alpha --repository="$tmp/repo" --tls-certificates="$tmp/pki" \
 console=https://localhost:$(grep -Eo '[0-9]+/$' <<<"$console")
 api /api/v1/login --cacert "$tmp/pki/ca-cert.pem" -u ann:secret1 -D "$tmp/headers" >/dev/null
 has -i '^set-cookie: .*; Secure' <"$tmp/headers" || fail "the cookie may go in plaintext"
+api "/api/v1/file?disk=files&path=/var/lib/app/data.db" --cacert "$tmp/pki/ca-cert.pem" \
+    -b "$(sed -n 's/^set-cookie: \([^;]*\).*/\1/Ip' "$tmp/headers")" -o "$tmp/got"
+cmp "$tmp/got" "$tmp/tree/var/lib/app/data.db"
 ! curl --silent --cacert "$tmp/pki/ca-cert.pem" --tls-max 1.1 "$console" >/dev/null ||
     fail "TLS 1.1 is taken"
 api /metrics --cacert "$tmp/pki/ca-cert.pem" >"$tmp/metrics"
