@@ -89,7 +89,8 @@ expect_status 200 "/api/v1/files?disk=vda&path=/" -b "$tmp/bob"
 
 # They end with the server, which does not wait for who is slow.
 mapfile -t processes < <(commands)
-stop_server gate
+kill -TERM "${pid[gate]}"
+wait_until -t 3 gone "${pid[gate]}"
 for process in "${processes[@]}"; do
     wait_until -t 5 gone "$process"
 done
