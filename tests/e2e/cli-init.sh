@@ -49,8 +49,10 @@ nbdinfo --size "$at/web01/vda" || fail "web01/vda is not served at $at"
 [[ $at == *:*:* ]] || at=$at:10809
 says "$file" "listen = [\"${at#nbd://}\"]"
 console=$(sed -n 's|^and in a browser: ||p' "$tmp/out")
-curl -sSf "${console}api/v1/disks" | jq -e '.disks[0].name == "web01/vda"' >/dev/null ||
-    fail "the console is not at $console"
+shows_disk() {
+    curl -sSf "${console}api/v1/disks" | jq -e '.disks[0].name == "web01/vda"' >/dev/null
+}
+wait_until shows_disk
 "$SIGNPOST" init --dry-run --yes --force --http off "$file" >"$tmp/out" 2>&1
 ! grep -q ^http "$tmp/out" || fail "a console, although it is off: $(cat "$tmp/out")"
 

@@ -16,6 +16,12 @@ constexpr std::uint64_t kSize = 1 << 20;
 
 class RelayMoves : public RelayTest {
    protected:
+    // What the engine's threads ask is gone before the engine else.
+    void TearDown() override {
+        disk_.reset();
+        engine_.reset();
+    }
+
     void begin(bool failback, unsigned gammas_rank = 1) {
         RelaySettings settings;
         settings.limits = short_limits();
