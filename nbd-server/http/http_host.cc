@@ -61,7 +61,7 @@ std::string host_of_header(std::string_view header) {
         if (host.ends_with('.')) {
             host.remove_suffix(1);
         }
-        if (!is_name(host)) {
+        if (!is_name(host) || host.ends_with('.')) {
             return {};
         }
     }
