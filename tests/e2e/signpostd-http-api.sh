@@ -11,6 +11,7 @@ make_raw "$tmp/repo/web01/vda@2026-11-20T02:00.raw" 4M
 make_raw "$tmp/repo/db 'one'.raw" 2M
 start_console alpha --repository="$tmp/repo" --uri=nbd://127.0.0.1:10809
 wait_published alpha web01/vda
+wait_published alpha web01/vda@2026-11-20T02:00
 wait_published alpha "db 'one'"
 
 api "/api/v1/disks" | jq -e '[.disks[].name] | length == 3' >/dev/null ||

@@ -588,9 +588,9 @@ TEST_F(CachedDiskTest, AServerThatIsThereDecidesWhatTheContentIs) {
     keep_all_and_kill(server, {copy});
     server.set_manners(shows(print_of('2')));
     server.start();
+    const int before = server.reads();  // the profile may fetch these bytes at once
     disk_ = made({copy});
     EXPECT_TRUE(reach(*disk_));
-    const int before = server.reads();
     EXPECT_TRUE(reads_right(content_, 0, 4096));
     EXPECT_GT(server.reads(), before);
 }
